@@ -1,0 +1,1 @@
+"""The words: frozen types that pass between the rooms. No verbs that touch the world."""

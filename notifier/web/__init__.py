@@ -1,0 +1,1 @@
+"""Doors in: HTTP for mail servers, end users, providers and operators."""
