@@ -135,7 +135,7 @@ class Evidence(StrEnum):
     """The source's own parameter, a delivery keyword, a listed mailbox or sender, or stripped-and-set headers."""
 
 
-class MessageSummary(msgspec.Struct, frozen=True, kw_only=True):
+class MessageSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of a message: from headers, ENVELOPE, jmapEmail or the dialect's own fields. Texts are decoded,
     cleaned of control characters and cut (`dialects.text`); "" where unknown."""
 

@@ -62,6 +62,7 @@ class Cause(StrEnum):
     STOPPED = "stopped"
     NOTHING_LEFT = "nothing_left"
     QUOTA_OK = "quota_ok"
+    FLOOD = "flood"
     OPERATOR = "operator"
 
 

@@ -62,7 +62,7 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
     below: tuple[Below, ...] = ()
 
 
-class Sms(msgspec.Struct, frozen=True, kw_only=True):
+class Sms(msgspec.Struct, frozen=True, kw_only=True, tag="sms"):
     """One SMS; `body` is cut to segments by the channel before it is frozen."""
 
     id: UUID
@@ -71,7 +71,7 @@ class Sms(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-class Mail(msgspec.Struct, frozen=True, kw_only=True):
+class Mail(msgspec.Struct, frozen=True, kw_only=True, tag="mail"):
     """One mail, ready to the last byte."""
 
     id: UUID

@@ -119,6 +119,8 @@ class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
     due: datetime
     urgency: Urgency
     privacy: Privacy
+    targets: tuple[bytes, ...] = ()
+    """Devices or contacts, by id. Phones in different zones may need two decisions of one medium."""
     reasons: tuple[Reason, ...] = ()
 
 
@@ -128,6 +130,9 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
     medium: Medium
     until: datetime
     privacy: Privacy
+    urgency: Urgency = Urgency.ACTIVE
+    """What it would have had: a summary is as loud as the loudest of what it stands for."""
+    targets: tuple[bytes, ...] = ()
     reasons: tuple[Reason, ...] = ()
 
 
@@ -205,6 +210,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     instant_mails_in_hour: int = 0
     ours: bool = False
     """The message is a mail of our own (Message-ID, From or List-Id)."""
+    trusted_network: bool = False
+    """The client is in one of the source's `trusted_networks`: no sign-in from there is new."""
+    again: bool = False
+    """Decided before, planned again: quota levels, sign-ins and counters already hold what this event changed."""
+    told: frozenset[bytes] = frozenset()
+    """Again: devices and contacts this event has reached, or is on its way to, alone or in a summary. There nothing
+    holds it back any more, and no further row is planned."""
+    held: frozenset[bytes] = frozenset()
+    """Again: devices and contacts where it waits for the end of a quiet window or a pause."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,10 +233,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The new state, if it changed."""
     sign_in: SignIn | None = None
     """A sign-in to remember."""
+    also: tuple[Verdict, ...] = ()
+    """Quota news that rode on the event: each with a category, decisions and a state of its own, none on the item."""
 
     @property
     def to_digest(self) -> bool:
         return any(isinstance(decision, ToDigest) for decision in self.decisions)
+
+    @property
+    def parts(self) -> tuple[Verdict, ...]:
+        """Itself and what rode along."""
+        return (self, *self.also)
 
 
 class State(IntEnum):

@@ -1,7 +1,7 @@
-"""What people wish: one sparse layer as stored (`Preferences`), and all layers resolved (`Effective`).
+"""What people wish, all layers resolved: `Effective`, and the words it is made of.
 
-The document is `preferences.md`'s, as far as this release acts on it; a key nothing acts on is refused, so that nobody
-believes in a wish that does nothing.
+One sparse layer as stored is `model.layer.Preferences`. A key nothing acts on is refused, so that nobody believes in a
+wish that does nothing.
 """
 
 from __future__ import annotations
@@ -134,6 +134,8 @@ class Quiet(msgspec.Struct, frozen=True, kw_only=True):
     at_end: AtEnd = AtEnd.SUMMARY
     max_hold: timedelta = timedelta(hours=12)
     let_critical_through: bool = True
+    time_zone: str = ""
+    """The zone its wall times are meant in; "" for the person's (a push: the phone's)."""
     origin: Origin = Origin("builtin")
 
 
@@ -175,7 +177,11 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):
-    """All layers of one person, resolved; `origins` names the layer of each leaf by its JSON pointer."""
+    """All layers of one person, resolved.
+
+    `origins` names the layer of each leaf by its JSON pointer, quiet hours by their window's name
+    (`/quiet/night/at_end`); what is not there is built in.
+    """
 
     time_zone: str
     locale: str
@@ -188,6 +194,9 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
     grace: timedelta = timedelta(seconds=20)
     active_grace: timedelta = timedelta(seconds=120)
     privacy: dict[Medium, Privacy] = {}
+    """Per medium, no ceiling left to apply."""
+    ceiling: Privacy = Privacy.PREVIEW
+    """The lowest ceiling of all layers below the user's; a device's own level is one more."""
     digest: Digest = Digest()
     badge_mailboxes: tuple[str, ...] = ("INBOX",)
     rev: int = 0

@@ -1,0 +1,273 @@
+"""One node: the store, the channels, the loops and the doors, wired. The only place that knows everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from notifier.app.actions import Actions
+from notifier.app.layers import Layers
+from notifier.app.routes import configured_channels, console_channel
+from notifier.channels import Channel
+from notifier.channels.breaker import Breaker, BreakerSettings
+from notifier.channels.email import EmailSettings
+from notifier.config import Config, secret_keys
+from notifier.dialects import reparse
+from notifier.engine.loops import is_our_mail
+from notifier.model.event import Event, MessageSummary
+from notifier.model.source import SourceRules
+from notifier.render import Renderer
+from notifier.services import Clock, run
+from notifier.services.composing import Composer, Sending
+from notifier.services.deciding import Settings
+from notifier.services.dispatcher import Dispatcher
+from notifier.services.janitor import Janitor, Retention
+from notifier.services.sender import Sender
+from notifier.services.undoer import Undoer
+from notifier.store.database import Transaction
+from notifier.store.history import History
+from notifier.store.journal import Journal, Stored
+from notifier.store.people import People
+from notifier.store.sqlite import SqliteDatabase
+from notifier.telemetry import Metrics
+from notifier.web.intake import Intake, Source
+from notifier.web.server import make_application, swap_doors
+
+log = structlog.get_logger()
+
+SWEEP_EVERY_S = 60
+SWEEPS_MAX = 50
+"""Batches one sweep deletes of each table: 25,000 rows a minute."""
+
+
+class Node:
+    """Opened by `open`, run by `start`, drained by `stop`. Everything on one loop."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        chance: Callable[[], float],
+        database: SqliteDatabase,
+        write: Callable[[str], None] | None,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.database = database
+        self.metrics = Metrics()
+        self.layers = Layers(database)
+        self.channels = configured_channels(config, write)
+        self.senders: dict[str, Sender] = {}
+        self._chance = chance
+        self._write = write
+        self._keys = secret_keys(config)
+        self._group: asyncio.TaskGroup | None = None
+        self._cleanups: list[Callable[[], Awaitable[None]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.people = People(database, self.layers.resolve, _domains(config), self._keys[-1])
+        self.journal = Journal(database, self.people.erasure_mark)
+        self.history = History(database)
+        self.janitor = Janitor(database, msgspec.convert(config.retention, Retention, from_attributes=True))
+        self.composer = Composer(Renderer(), _sending(config, self._keys))
+        self.dispatcher = Dispatcher(
+            database,
+            self.journal,
+            self.people,
+            Settings(sources=_rules(config), is_ours=self._is_ours),
+            self.senders,
+            self._reparse,
+            lambda: self.layers.rev,
+            config.digest.spread,
+        )
+        self.undoer = Undoer(database, self.channels, clock, self._settled)
+        self.intake = Intake(
+            self.journal,
+            _sources(config),
+            config.limits,
+            clock.now,
+            self.dispatcher.take,
+            self._taken_in,
+        )
+        self.actions = Actions(self)
+        self.application: web.Application = make_application(
+            self.actions.doors(self._keys), self.actions.intake_routes()
+        )
+
+    @classmethod
+    async def open(
+        cls,
+        stack: contextlib.AsyncExitStack,
+        config: Config,
+        clock: Clock,
+        chance: Callable[[], float],
+        write: Callable[[str], None] | None = None,
+    ) -> Node:
+        """Takes the lock on the database, migrates it, ends the leases of whoever held them. Raises InUse."""
+        database = SqliteDatabase(config.store.path)
+        stack.callback(database.close)
+        node = cls(config, clock, chance, database, write)
+        stack.push_async_callback(node._close_channels)
+        return node
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Starts every loop in the group; requests may come at once."""
+        self._group = group
+        self._spawn(self.database.run(), "store")
+        for channel in self.channels.values():
+            self._add_sender(channel)
+        self._spawn(self._begin(), "begin")
+
+    async def _begin(self) -> None:
+        """What comes before the first decision; intake does not wait for it."""
+        now = self.clock.now()
+
+        async def lapse(tx: Transaction) -> None:
+            # The lock on the file proves that nobody else lives: every lease ends.
+            await tx.rows("queue_lapse_all", {})
+            await tx.rows("undo_lapse_all", {})
+
+        await self.database.transact(lapse)
+        await self.layers.open(self.config.preferences)
+        await self.journal.open(now)
+        await self.ensure_routes()
+        self._spawn(run(self.dispatcher, self.clock), "dispatcher")
+        self._spawn(run(self.undoer, self.clock), "undo")
+        self._spawn(self._housekeeping(), "housekeeping")
+
+    async def ensure_routes(self) -> None:
+        """Where the terminal stands in for providers, every registered device's route has a sender."""
+        if not self.config.channels.console:
+            return
+
+        async def routes(tx: Transaction) -> list[str]:
+            return [row[0] for row in await tx.rows("device_routes", {})]
+
+        for route in await self.database.transact(routes):
+            if route not in self.channels:
+                self.channels[route] = console_channel(route, self._write)
+                self._add_sender(self.channels[route])
+
+    def _add_sender(self, channel: Channel) -> None:
+        sender = Sender(
+            self.database,
+            channel,
+            Breaker(BreakerSettings(in_flight_max=channel.in_flight_max)),
+            self.people,
+            self.composer,
+            self.clock,
+            self._chance,
+            lambda: self.layers.rev,
+            self._settled,
+            self.dispatcher.people_changed,
+        )
+        assert self._group is not None, "start() comes first"
+        sender.start(self._group)
+        self.senders[channel.route] = sender
+        self._spawn(run(sender, self.clock), f"sender {channel.route}")
+
+    def _spawn(self, work: Awaitable[None], name: str) -> None:
+        assert self._group is not None, "start() comes first"
+        self._tasks.append(self._group.create_task(_forever(work), name=name))
+
+    async def _housekeeping(self) -> None:
+        """APScheduler is the clock of housekeeping: a handful of jobs, never one per person."""
+        scheduler = AsyncIOScheduler(
+            timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        scheduler.add_job(self._sweep, "interval", seconds=SWEEP_EVERY_S, id="sweep", jitter=5)
+        scheduler.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            scheduler.shutdown(wait=False)
+
+    async def _sweep(self) -> None:
+        for _ in range(SWEEPS_MAX):
+            if not await self.janitor.sweep(self.clock.now()):
+                return
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs beside everything else; its failure is the node's."""
+        if self._group is None:
+            work.close()
+        else:
+            self._group.create_task(work, name="later")
+
+    def on_stop(self, cleanup: Callable[[], Awaitable[None]]) -> None:
+        self._cleanups.append(cleanup)
+
+    async def stop(self, grace_s: float) -> None:
+        """No new requests, no new claims; what is in flight comes back and is settled, for at most `grace_s`."""
+        for sender in self.senders.values():
+            sender.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                for cleanup in self._cleanups:
+                    await cleanup()
+                for sender in self.senders.values():
+                    await sender.drained.wait()
+        for task in reversed(self._tasks):
+            task.cancel()
+
+    async def reload(self, config: Config) -> None:
+        """Swaps sources, tokens, limits and the deployment's preferences; listeners, store and channels stay."""
+        doors = self.actions.doors(self._keys, config)
+        swap_doors(self.application, doors)
+        self.config = config
+        self.intake.swap(_sources(config), config.limits)
+        self.people.domains = _domains(config)
+        self.dispatcher.settings = Settings(sources=_rules(config), is_ours=self._is_ours)
+        await self.layers.open(config.preferences)
+        self.people.forget_cached()
+        self.dispatcher.people_changed()
+
+    async def _close_channels(self) -> None:
+        for channel in self.channels.values():
+            await channel.close()
+
+    def _reparse(self, stored: Stored) -> Event:
+        rules = self.dispatcher.settings.sources.get(stored.source, SourceRules(name=stored.source))
+        return reparse(stored.body, stored.dialect, rules)
+
+    def _is_ours(self, message: MessageSummary) -> bool:
+        sending = self.composer.sending
+        return is_our_mail(message, sending.keys, sending.domain, sending.address)
+
+    def _settled(self, route: str, outcome: str) -> None:
+        self.metrics.attempts.labels(route, outcome).inc()
+
+    def _taken_in(self, source: str, dialect: str, result: str, number: int) -> None:
+        self.metrics.intake_events.labels(source, dialect, result).inc(number)
+
+
+async def _forever(work: Awaitable[None]) -> None:
+    await work
+
+
+def _rules(config: Config) -> dict[str, SourceRules]:
+    return {name: source.rules for name, source in config.sources.items()}
+
+
+def _sources(config: Config) -> dict[str, Source]:
+    return {
+        name: Source(rules=source.rules, tokens=tuple(str(token) for token in source.tokens))
+        for name, source in config.sources.items()
+    }
+
+
+def _domains(config: Config) -> frozenset[str]:
+    """What the sources serve; `*` names none."""
+    return frozenset(domain for source in config.sources.values() for domain in source.rules.domains if domain != "*")
+
+
+def _sending(config: Config, keys: Sequence[bytes]) -> Sending:
+    email = config.channels.email
+    sender = email.from_ if isinstance(email, EmailSettings) else "Notifications <notifier@localhost.localdomain>"
+    return Sending.of(sender, tuple(keys), config.server.public_url or f"http://{config.server.listen}")

@@ -1,0 +1,106 @@
+"""`notifier serve`: opens everything under one exit stack, runs it under one TaskGroup, and drains it at the end.
+
+Order of the end: no new requests, then no new decisions and claims, then what is in flight comes back and is settled,
+then the channels hang up and the store closes. What takes longer than `stop_grace` is cut; its leases make it whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from aiohttp import web
+
+from notifier.app.node import Node
+from notifier.config import Config
+from notifier.config.systemd import inherited_sockets
+from notifier.services import Clock
+
+log = structlog.get_logger()
+
+BACKLOG = 1024
+KEEPALIVE_S = 3_630.0
+"""Longer than any mail server pauses between two deliveries."""
+
+
+def system_clock() -> Clock:
+    """The machine's: the only place that reads them."""
+    return Clock(now=lambda: datetime.now(UTC), monotonic=time.monotonic)
+
+
+async def serve(
+    config: Config,
+    *,
+    write: Callable[[str], None] | None = None,
+    started: Callable[[str], None] | None = None,
+    load: Callable[[], Config] | None = None,
+) -> int:
+    """Serves until SIGTERM or SIGINT; SIGHUP reads the configuration again by `load`.
+
+    `write` is where console channels show what they would have sent; `started` gets the address once it answers.
+    Raises InUse if another process serves the same database, ConfigError for what only shows when things are opened.
+    """
+    stop = asyncio.Event()
+    reload = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    async with contextlib.AsyncExitStack() as stack:
+        node = await Node.open(stack, config, system_clock(), random.random, write)
+        async with asyncio.TaskGroup() as group:
+            node.start(group)
+            address = await _listen(stack, node, config)
+            if started is not None:
+                started(address)
+            log.info("serving", address=address, store=str(config.store.path))
+            reloading = group.create_task(_reloads(node, reload, load), name="reload")
+            await stop.wait()
+            log.info("stopping")
+            reloading.cancel()
+            await node.stop(config.server.stop_grace.total_seconds())
+    return 0
+
+
+async def _listen(stack: contextlib.AsyncExitStack, node: Node, config: Config) -> str:
+    """Sockets systemd kept for us, else our own."""
+    runner = web.AppRunner(node.application, access_log=None, keepalive_timeout=KEEPALIVE_S, handle_signals=False)
+    await runner.setup()
+    node.on_stop(runner.cleanup)
+    inherited = inherited_sockets()
+    if inherited:
+        for sock in inherited:
+            await web.SockSite(runner, sock, backlog=BACKLOG).start()
+        return _address(inherited[0])
+    site = web.TCPSite(runner, config.server.host, config.server.port, backlog=BACKLOG, reuse_address=True)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    return f"http://{host}:{port}"
+
+
+def _address(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    return f"http://{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+
+
+async def _reloads(node: Node, asked: asyncio.Event, load: Callable[[], Config] | None) -> None:
+    """SIGHUP: read, check, then swap; a bad file changes nothing and says why."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        if load is None:
+            log.warning("nothing to reload: no configuration file")
+            continue
+        try:
+            await node.reload(load())
+        except Exception as error:
+            log.error("reload refused", reason=str(error))
+        else:
+            log.info("reloaded")

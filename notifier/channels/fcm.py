@@ -1,0 +1,262 @@
+"""Firebase Cloud Messaging, HTTP v1: pyfcm builds the message and reads the answer, our HTTP/2 connection sends it.
+
+pyfcm's own sending cannot run inside an event loop, opens a session and a TLS connection for each message and sleeps
+on Retry-After.
+
+Which message for which kind:
+
+- an alert is a *notification* message with data: the system shows it even if the app has been stopped. Its tag (and
+  collapse key) is the collapse id, so that a newer or repeated one replaces what is shown;
+- an alert whose text the app fetches (`fetch`), a wake-up, a badge and a dismissal are *data* messages: only the app
+  can do what they ask. Badge and dismissal have normal priority: Google demotes high priority that shows nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import math
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from pyfcm import FCMNotification
+from pyfcm.errors import AuthenticationError, FCMError
+
+from notifier.channels import fcm_errors
+from notifier.channels.fcm_token import AccessToken, TokenRefused
+from notifier.channels.http2 import Ambiguous, Connection, Limits, NotSent, Response
+from notifier.channels.http2_pool import CONNECT_LIMIT_S, Address, Pool, connect, tls_context
+from notifier.channels.push import PAYLOAD_BYTES_MAX, fit_payload, not_delivered
+from notifier.errors import ConfigError
+from notifier.model.message import Message, Push, PushKind
+from notifier.model.notification import (
+    Accepted,
+    BadMessage,
+    ConfigTrouble,
+    Outcome,
+    Transient,
+    UnknownOutcome,
+    Urgency,
+)
+
+ENDPOINT: Final = "https://fcm.googleapis.com"
+TTL_S_MAX: Final = 2_419_200
+"""Four weeks."""
+
+
+class FcmSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """`[channels.fcm.<app>]`."""
+
+    service_account: dict[str, str]
+    """What `service_account_file` holds; `project_id` and `token_uri` are used as they stand."""
+    endpoint: str = ENDPOINT
+    """https, or http to loopback (HTTP/2 with prior knowledge)."""
+    ca_file: str = ""
+    """PEM of the only authorities to trust for `endpoint` instead of the system's."""
+    time_limit_s: float = 15.0
+    in_flight_max: int = 500
+    connections_max: int = 5
+    """Google allows about 100 streams on each."""
+
+    def __repr__(self) -> str:
+        return f"FcmSettings(endpoint={self.endpoint!r})"  # the key stays out of logs
+
+
+# The message: pure
+
+
+def parameters(push: Push, title: str, body: str, now: datetime) -> dict[str, Any]:
+    """Arguments of pyfcm's `parse_payload`; data values are strings, as FCM demands."""
+    data = {**push.fields, "id": str(push.id), "kind": push.kind.value}
+    android: dict[str, Any] = {"priority": _priority(push), "ttl": _ttl(push.expires_at, now)}
+    if push.collapse_id:
+        android["collapse_key"] = push.collapse_id
+    made: dict[str, Any] = {"fcm_token": push.token, "data_payload": data, "android_config": android}
+    match push.kind:
+        case PushKind.ALERT if push.fetch:
+            data |= {"title": title, "body": body, "urgency": push.urgency.name.lower()}
+        case PushKind.ALERT:
+            made |= {"notification_title": title, "notification_body": body}
+            android["notification"] = _notification(push)
+        case PushKind.BADGE:
+            data["badge"] = str(push.badge)
+            android.setdefault("collapse_key", "badge")
+        case PushKind.DISMISS:
+            data["dismiss"] = msgspec.json.encode(push.dismiss).decode()
+            data["below"] = msgspec.json.encode(push.below).decode()
+        case PushKind.WAKE:
+            pass
+    if push.kind is PushKind.ALERT and push.badge is not None:
+        data["badge"] = str(push.badge)
+    return made
+
+
+NOTIFICATION_PRIORITY: Final = {
+    Urgency.PASSIVE: "PRIORITY_LOW",
+    Urgency.ACTIVE: "PRIORITY_DEFAULT",
+    Urgency.TIME_SENSITIVE: "PRIORITY_HIGH",
+    Urgency.CRITICAL: "PRIORITY_MAX",
+}
+
+
+def _notification(push: Push) -> dict[str, Any]:
+    """`android.notification`: an app without a channel of that name falls back to its default one."""
+    made: dict[str, Any] = {
+        "tag": push.collapse_id or str(push.id),
+        "notification_priority": NOTIFICATION_PRIORITY[push.urgency],
+    }
+    if push.urgency > Urgency.PASSIVE:
+        made["default_sound"] = True
+    if push.category:
+        made["channel_id"] = push.category
+    if push.badge is not None:
+        made["notification_count"] = push.badge
+    return made
+
+
+def _priority(push: Push) -> str:
+    shows = push.kind in (PushKind.ALERT, PushKind.WAKE)
+    return "HIGH" if shows and push.urgency > Urgency.PASSIVE else "NORMAL"
+
+
+def _ttl(expires_at: datetime, now: datetime) -> str:
+    """Whole seconds; 0: now or never."""
+    return f"{min(max(0, math.floor((expires_at - now).total_seconds())), TTL_S_MAX)}s"
+
+
+class _Sent(msgspec.Struct):
+    name: str = ""
+
+
+_read_sent = msgspec.json.Decoder(_Sent).decode
+
+
+class _PyfcmResponse:
+    """An answer as pyfcm's `parse_response` reads one."""
+
+    def __init__(self, response: Response) -> None:
+        self.status_code = response.status
+        self.headers: dict[str, str] = {}  # it reads only content-length, of answers whose body we have
+        self.text = ""  # goes into its exceptions' texts, and so nowhere
+        self._body = response.body
+
+    def json(self) -> str:
+        return _read_sent(self._body).name
+
+
+# The channel
+
+
+class FcmChannel:
+    """Pushes of one app to Google. Connections open with the first push. Raises ConfigError for settings that lie."""
+
+    def __init__(self, app: str, settings: FcmSettings) -> None:
+        self._app = app
+        self._settings = settings
+        self._token = AccessToken(settings.service_account)
+        self._pyfcm = FCMNotification(
+            credentials=self._token.credentials, project_id=settings.service_account.get("project_id")
+        )
+        self._pyfcm.FCM_END_POINT_BASE = f"{settings.endpoint.rstrip('/')}/v1/projects"
+        try:
+            url = urlsplit(self._pyfcm.fcm_end_point)
+        except AuthenticationError as error:
+            raise ConfigError("channels.fcm: service_account has no project_id") from error
+        self._path = url.path.encode()
+        self._address = _address(settings)
+        limits = Limits(time_limit_s=settings.time_limit_s)
+        pseudo = ((b":method", b"POST"), (b":scheme", url.scheme.encode()), (b":authority", url.netloc.encode()))
+        self._pool: Pool[Connection] = Pool(self._open, settings.connections_max)
+        self._make = lambda: Connection(limits, pseudo, on_leaving=self._pool.left)
+        self._in_flight = 0
+
+    @property
+    def route(self) -> str:
+        return f"fcm.{self._app}"
+
+    @property
+    def time_limit_s(self) -> float:
+        return self._settings.time_limit_s
+
+    @property
+    def in_flight_max(self) -> int:
+        return self._settings.in_flight_max
+
+    def payload(self, push: Push, now: datetime) -> bytes:
+        """The request's body; more than PAYLOAD_BYTES_MAX only if it is not the texts. FCM's limit is on part of it."""
+
+        def made(title: str, body: str) -> bytes:
+            built: bytes = self._pyfcm.parse_payload(**parameters(push, title, body, now))
+            return built
+
+        return fit_payload(made, push.title, push.body)
+
+    async def send(self, message: Message, now: datetime) -> Outcome:
+        """One push, one answer; more than `in_flight_max` at once are turned away as transient."""
+        if not isinstance(message, Push):
+            return BadMessage("not_a_push")
+        if message.kind is PushKind.BADGE and message.badge is None:
+            return BadMessage("no_badge")
+        payload = self.payload(message, now)
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            return BadMessage("payload_too_large")
+        if self._in_flight >= self.in_flight_max:
+            return Transient("in_flight_max")
+        self._in_flight += 1
+        try:
+            return await self._deliver(payload, now)
+        except (NotSent, Ambiguous) as error:
+            return not_delivered(error)
+        except TokenRefused as error:
+            return ConfigTrouble(str(error))
+        finally:
+            self._in_flight -= 1
+
+    async def _deliver(self, payload: bytes, now: datetime) -> Outcome:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.time_limit_s
+        authorization = await self._token.header(now, self._settings.time_limit_s)
+        response = await self._post(payload, authorization, deadline)
+        stale = response.status == 401 and fcm_errors.read(response).code in ("UNAUTHENTICATED", "")
+        if stale and await self._token.renewed(authorization, now, deadline - loop.time()):
+            authorization = await self._token.header(now, deadline - loop.time())
+            response = await self._post(payload, authorization, deadline)
+        return self._outcome(response, now)
+
+    async def _post(self, payload: bytes, authorization: bytes, deadline: float) -> Response:
+        fields = ((b"content-type", b"application/json"), (b"authorization", authorization))
+        return await self._pool.post(self._path, payload, fields, deadline)
+
+    def _outcome(self, response: Response, now: datetime) -> Outcome:
+        try:
+            return Accepted(self._pyfcm.parse_response(_PyfcmResponse(response)))
+        except FCMError as refusal:
+            return fcm_errors.outcome(type(refusal), response, now)
+        except msgspec.DecodeError:
+            return UnknownOutcome("unreadable_answer")  # 200, but by whom?
+
+    async def _open(self) -> Connection:
+        return await connect(self._make, self._address, min(CONNECT_LIMIT_S, self._settings.time_limit_s))
+
+    async def close(self) -> None:
+        """Lets what is in flight finish for its time limit, then hangs up."""
+        await self._pool.close()
+        await self._token.close()
+
+
+def _address(settings: FcmSettings) -> Address:
+    url = urlsplit(settings.endpoint)
+    if url.scheme == "https" and url.hostname:
+        return Address(url.hostname, url.port or 443, tls_context(settings.ca_file))
+    if url.scheme == "http" and url.hostname and _is_loopback(url.hostname):
+        return Address(url.hostname, url.port or 80)
+    raise ConfigError(f"channels.fcm: endpoint is {settings.endpoint!r}; accepted is https://…, or http:// to loopback")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,332 @@
+"""SMS through Twilio: one POST a message, never a second one whose first may have gone out.
+
+Twilio has no idempotency key. So what counts is whether a byte left: before that everything may be tried again, after
+it only what was answered «not processed» (429, 503); a 500, a cut line or silence is `unknown_outcome`, because a
+second try could ring twice at our operator's cost.
+
+twilio's own asynchronous client has no time limit and can repeat a POST, so its API stands on an HTTP client object of
+ours: one aiohttp session, bounded in time and sockets, no retries, no redirects, nothing logged. Of a refusal only its
+number is kept: Twilio's sentences quote the phone number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+from twilio.base.exceptions import TwilioException
+from twilio.http import AsyncHttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+
+from notifier.channels.fit import fit_sms, sms_segments
+from notifier.model.message import Message, Sms
+from notifier.model.notification import (
+    Accepted,
+    BadMessage,
+    ConfigTrouble,
+    DeadTarget,
+    Outcome,
+    Throttled,
+    Transient,
+    UnknownOutcome,
+)
+
+BASE_URL: Final = "https://api.twilio.com"
+CONNECT_S_MAX: Final = 5.0
+KEEPALIVE_S: Final = 10.0
+"""A kept connection may be closed by the other side just as we write: then nobody knows. Short keeps that rare."""
+VALIDITY_S: Final = (1, 36_000)
+"""Twilio's bounds on how long a message may wait in its queue."""
+SEGMENTS_MAX: Final = 10
+"""Twilio takes 1,600 characters; ten parts of 153 stay below."""
+RETRY_AFTER_S_MAX: Final = 3_600.0
+ANSWER_BYTES_MAX: Final = 64 * 1024
+
+
+class SmsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """`[channels.sms]`: the account, and who the SMS is from (a number or a messaging service, exactly one)."""
+
+    account_sid: str
+    auth_token: str
+    from_: str = ""
+    """E.164, or a sender id."""
+    messaging_service_sid: str = ""
+    base_url: str = BASE_URL
+    time_limit_s: float = 15.0
+    in_flight_max: int = 50
+    """Twilio refuses above about 100 concurrent requests an account."""
+    segments_max: int = 2
+    """Parts one SMS may cost; longer text is cut."""
+    status_callback: str = ""
+    """Public URL of `/v1/callbacks/twilio/status`; "" for none."""
+
+    def __post_init__(self) -> None:
+        if bool(self.from_) == bool(self.messaging_service_sid):
+            raise ValueError("give exactly one of `from` and `messaging_service_sid`")
+        if not self.base_url.startswith(("https://", "http://")):
+            raise ValueError("`base_url` must begin with https:// or http://")
+        if not 1 <= self.segments_max <= SEGMENTS_MAX:
+            raise ValueError(f"`segments_max` must be 1 to {SEGMENTS_MAX}")
+        if self.in_flight_max < 1 or self.time_limit_s <= 0:
+            raise ValueError("`in_flight_max` and `time_limit_s` must be above 0")
+
+
+class Exchange:
+    """What the HTTP client saw of one request, beside its answer."""
+
+    __slots__ = ("retry_after_s", "sent", "status")
+
+    def __init__(self) -> None:
+        self.sent = False
+        """A byte may have left."""
+        self.status = 0
+        self.retry_after_s: float | None = None
+
+
+_exchange: ContextVar[Exchange] = ContextVar("exchange")
+"""twilio passes nothing of ours down to the HTTP client, and nothing of the answer's headers up."""
+
+
+class SmsChannel:
+    """Sends an SMS by one POST to Twilio; its `Accepted.reference` is the message SID, callbacks name it."""
+
+    def __init__(self, settings: SmsSettings, *, route: str = "sms") -> None:
+        self._settings = settings
+        self._route = route
+        self._slots = asyncio.Semaphore(settings.in_flight_max)
+        self._http = _HttpClient(settings)
+        self._closed = False
+        # Twilio's client reads TWILIO_EDGE and TWILIO_REGION from the environment and rewrites the host with them.
+        no_environment = {"TWILIO_EDGE": "", "TWILIO_REGION": ""}
+        client = Client(settings.account_sid, settings.auth_token, http_client=self._http, environment=no_environment)
+        client.api.base_url = settings.base_url.rstrip("/")
+        self._client = client
+
+    @property
+    def route(self) -> str:
+        return self._route
+
+    @property
+    def time_limit_s(self) -> float:
+        return self._settings.time_limit_s
+
+    @property
+    def in_flight_max(self) -> int:
+        return self._settings.in_flight_max
+
+    def fit(self, text: str) -> str:
+        """`text` cut to the parts one SMS may cost: what is frozen with the hand-over."""
+        return fit_sms(text, self._settings.segments_max)
+
+    async def send(self, message: Message, now: datetime) -> Outcome:
+        """One POST, one answer. Text that costs more parts than allowed is cut; nothing else is changed."""
+        if not isinstance(message, Sms):
+            return BadMessage("not_an_sms")
+        if self._closed:
+            return Transient("closed")
+        exchange = Exchange()
+        token = _exchange.set(exchange)
+        try:
+            async with asyncio.timeout(self.time_limit_s), self._slots:
+                return await self._post(message, now, exchange)
+        except TimeoutError:
+            return _lost("timeout", exchange)
+        except (aiohttp.ClientError, OSError):
+            return _lost("connection", exchange)
+        finally:
+            _exchange.reset(token)
+
+    async def close(self) -> None:
+        """Waits for what is in flight, at most the time limit, then hangs up."""
+        self._closed = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.time_limit_s):
+                for _ in range(self.in_flight_max):
+                    await self._slots.acquire()
+        await self._http.close()
+
+    async def _post(self, sms: Sms, now: datetime, exchange: Exchange) -> Outcome:
+        try:
+            answer = await self._client.messages.create_async(**self._form(sms, now))
+        except TwilioException as refusal:
+            return outcome_of(exchange.status, _number(getattr(refusal, "code", None)), exchange.retry_after_s)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            # A success whose body is not Twilio's: taken, perhaps, but by whom? And an URL that cannot be one.
+            return UnknownOutcome("unreadable_answer") if exchange.sent else ConfigTrouble("unsendable")
+        if not isinstance(answer.sid, str) or not answer.sid:
+            return UnknownOutcome("no_sid")
+        return Accepted(answer.sid)
+
+    def _form(self, sms: Sms, now: datetime) -> dict[str, Any]:
+        settings = self._settings
+        shortest, longest = VALIDITY_S
+        remaining_s = math.floor((sms.expires_at - now).total_seconds())
+        fits = sms_segments(sms.body).count <= settings.segments_max
+        form: dict[str, Any] = {
+            "to": sms.to,
+            "body": sms.body if fits else self.fit(sms.body),
+            "validity_period": min(max(remaining_s, shortest), longest),
+        }
+        if settings.messaging_service_sid:
+            form["messaging_service_sid"] = settings.messaging_service_sid
+        else:
+            form["from_"] = settings.from_
+        if settings.status_callback:
+            form["status_callback"] = settings.status_callback
+        return form
+
+
+def _lost(how: str, exchange: Exchange) -> Outcome:
+    """No answer: unknown once a byte may have left, else worth another try."""
+    return UnknownOutcome(how) if exchange.sent else Transient(f"{how}_before_sending")
+
+
+def _number(code: object) -> int:
+    """Twilio's code, 0 without one; its newer problems write it as text."""
+    if isinstance(code, str) and code.isascii() and code.isdigit():
+        return int(code)
+    return code if isinstance(code, int) else 0
+
+
+def _opted_out(code: str) -> Outcome:
+    return DeadTarget(code, opted_out=True)
+
+
+OUTCOME_BY_CODE: Final[Mapping[int, Callable[[str], Outcome]]] = {
+    # Who we are, or may do: nothing gets through until the operator acts.
+    20003: ConfigTrouble,  # authentication failed
+    20005: ConfigTrouble,  # account not active
+    20006: ConfigTrouble,  # access denied
+    20008: ConfigTrouble,  # test credentials
+    20404: ConfigTrouble,  # no such account
+    21212: ConfigTrouble,  # From is no number
+    21603: ConfigTrouble,  # From is missing
+    21606: ConfigTrouble,  # From cannot send SMS
+    21659: ConfigTrouble,  # From is not ours
+    21660: ConfigTrouble,  # From belongs to another account
+    21703: ConfigTrouble,  # the messaging service has no sender
+    21704: ConfigTrouble,  # likewise
+    21705: ConfigTrouble,  # no such messaging service
+    30002: ConfigTrouble,  # account suspended
+    30034: ConfigTrouble,  # US 10DLC not registered
+    # The number: nobody's fault here, and no retry mends it.
+    21211: DeadTarget,  # To is no valid number
+    21217: DeadTarget,  # likewise
+    21614: DeadTarget,  # not a mobile number
+    21635: DeadTarget,  # a landline
+    21610: _opted_out,  # the holder texted STOP
+    # One number's country or carrier, not the account: the contact stays, the route goes on for everybody else. As
+    # `config` any user could stop all SMS by entering a number abroad.
+    21408: BadMessage,  # region not enabled
+    21612: BadMessage,  # no route from our number to that one
+    21608: BadMessage,  # trial account, number not verified with Twilio
+    # Our text.
+    21602: BadMessage,  # body missing
+    21617: BadMessage,  # body above 1,600 characters
+    21619: BadMessage,  # body missing
+    # Too much at once; not processed.
+    14107: Throttled,  # send rate exceeded
+    20429: Throttled,  # too many concurrent requests
+    21611: Throttled,  # more than 10 h queued for this sender
+    30001: Throttled,  # queue overflow
+}
+"""Twilio's own warning: meanings may shift. What is not here follows the HTTP status."""
+
+
+def outcome_of(status: int, code: int, retry_after_s: float | None = None) -> Outcome:
+    """What a refusal means: by status where that decides whether it may have gone out, else by Twilio's code."""
+    word = str(code or status)
+    if status == 429:  # never processed, always safe to repeat
+        return Throttled(word, retry_after_s)
+    if status == 503:
+        return Transient(word, retry_after_s)
+    if status >= 500 or status == 408:  # the SMS may have gone out all the same
+        return UnknownOutcome(word)
+    if known := OUTCOME_BY_CODE.get(code):
+        return known(word)
+    if 300 <= status < 400 or status in (401, 403, 404, 405):  # not Twilio's API, or not ours to use
+        return ConfigTrouble(word)
+    return BadMessage(word)
+
+
+class _HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio has no types: its base class is Any
+    """One bounded session under twilio's API; no retries, no redirects, no log lines."""
+
+    def __init__(self, settings: SmsSettings) -> None:
+        super().__init__(logging.getLogger("twilio.unused"), True, settings.time_limit_s)
+        self._in_flight_max = settings.in_flight_max
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self,
+        method: str,
+        uri: str,
+        params: dict[str, object] | None = None,
+        data: dict[str, object] | None = None,
+        headers: dict[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = None,
+        allow_redirects: bool = False,
+    ) -> Any:
+        """twilio's seam; the whole time limit is the caller's `asyncio.timeout`."""
+        exchange = _exchange.get()
+        sent = dict(headers or {})
+        if auth is not None:
+            sent["Authorization"] = aiohttp.encode_basic_auth(*auth)
+        async with self._opened().request(
+            method, uri, data=data, headers=sent, allow_redirects=False, trace_request_ctx=exchange
+        ) as response:
+            exchange.status = response.status
+            exchange.retry_after_s = _retry_after(response.headers.get("Retry-After"))
+            body = await _bounded(response)
+            return Response(response.status, body, response.headers)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """The session, made at the first request: it must be born inside the running loop."""
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_note_sent)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._in_flight_max, keepalive_timeout=KEEPALIVE_S),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S_MAX),
+                trace_configs=[trace],
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+
+async def _note_sent(
+    session: aiohttp.ClientSession, context: Any, params: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    context.trace_request_ctx.sent = True
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> str:
+    """The body as text; one that is too long or not UTF-8 is as unreadable as none."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            raise ValueError("answer too long")
+    return body.decode(errors="replace")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds to wait (RFC 9110 §10.2.3; of its two forms only the seconds are ever sent by Twilio)."""
+    if value is None or not (value.isascii() and value.strip().isdigit()):
+        return None
+    return min(float(value), RETRY_AFTER_S_MAX)

@@ -1,0 +1,212 @@
+"""From a checked notification to the message its channel sends.
+
+A push is rendered from the *current* unread set at every attempt. SMS and mail are rendered once, in the commit that
+hands them over, and kept as bytes: a repeat is the same SMS or mail, with the same Message-ID and Date.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from email.utils import parseaddr
+
+import msgspec
+
+from notifier.channels.mime import compose
+from notifier.engine.links import UNSUBSCRIBE_FOR, Link, Scope, sign
+from notifier.engine.loops import list_id, message_id
+from notifier.model.event import MessageSummary
+from notifier.model.item import Item, Place
+from notifier.model.message import Mail, Message, Push, PushKind, Rendered, Sms
+from notifier.model.notification import Kind
+from notifier.model.preference import Medium, Privacy
+from notifier.model.recipient import Recipient
+from notifier.render import DigestMaterial, Material, Renderer
+from notifier.services.last_check import Ready
+from notifier.store import items as item_store
+from notifier.store.database import Transaction
+
+Frozen = Sms | Mail
+DIGEST_ITEMS_MAX = 500
+"""Items one digest looks at; it lists at most the person's `max_items` and names the number of the rest."""
+
+
+class Sending(msgspec.Struct, frozen=True, kw_only=True):
+    """Who our mail is from, and what signs its links."""
+
+    sender: str
+    """The From header."""
+    address: str
+    domain: str
+    keys: tuple[bytes, ...]
+    public_url: str
+
+    @classmethod
+    def of(cls, sender: str, keys: tuple[bytes, ...], public_url: str) -> Sending:
+        address = parseaddr(sender)[1]
+        domain = address.rpartition("@")[2]
+        return cls(sender=sender, address=address, domain=domain, keys=keys, public_url=public_url.rstrip("/"))
+
+
+class Composer:
+    """Renders and addresses; pure but for the digest, which picks its items in the transaction that freezes it."""
+
+    def __init__(self, renderer: Renderer, sending: Sending) -> None:
+        self.renderer = renderer
+        self.sending = sending
+
+    def push(self, ready: Ready, now: datetime) -> Push:
+        """What the device shows: text at the allowed level, badge, and what the app needs to open it."""
+        notification, device = ready.notification, ready.device
+        assert device is not None, "a push goes to a device"
+        silent_wake = notification.privacy is Privacy.NONE and notification.kind is not Kind.TEST
+        material = self._material(ready, now)
+        rendered = Rendered() if silent_wake else self.renderer.push(_template(ready), material)
+        return Push(
+            id=notification.id,
+            kind=PushKind.WAKE if silent_wake else PushKind.ALERT,
+            token=device.token,
+            environment=device.environment,
+            title=rendered.title,
+            body=rendered.body,
+            badge=ready.badge,
+            urgency=notification.urgency,
+            collapse_id=notification.collapse.hex(),
+            thread_id=ready.items[0].thread.hex() if ready.items else "",
+            category=notification.category,
+            expires_at=notification.expires_at,
+            fetch=device.fetch,
+            fields=_fields(ready),
+        )
+
+    async def freeze(self, tx: Transaction, ready: Ready, now: datetime) -> tuple[Message, bytes, str] | None:
+        """The SMS or mail, its bytes to keep, and its own id; None if there is nothing left to say."""
+        notification, contact = ready.notification, ready.contact
+        assert contact is not None, "an SMS or a mail goes to a contact"
+        if notification.frozen:
+            kept = msgspec.msgpack.decode(notification.frozen, type=Frozen)
+            return kept, notification.frozen, ""
+        if notification.kind is Kind.DIGEST:
+            rendered = await self._digest(tx, ready, now)
+            if rendered is None:
+                return None
+        elif notification.medium is Medium.SMS:
+            body = self.renderer.sms(_template(ready), self._material(ready, now))
+            sms = Sms(id=notification.id, to=contact.value, body=body, expires_at=notification.expires_at)
+            return sms, _freeze(sms), ""
+        else:
+            rendered = self.renderer.mail(_template(ready), self._material(ready, now))
+        mail = self._mail(ready, rendered, now)
+        return mail, _freeze(mail), message_id(notification.id, self.sending.keys[0], self.sending.domain)
+
+    def digest_preview(self, recipient: Recipient, items: Sequence[Item], now: datetime) -> Rendered:
+        """As it would be sent now."""
+        return self.renderer.digest(self._digest_material(recipient, items, now))
+
+    async def _digest(self, tx: Transaction, ready: Ready, now: datetime) -> Rendered | None:
+        """Picks what is still unread, in the commit that freezes it; what it lists stands in no other digest."""
+        recipient = ready.recipient
+        wish = recipient.effective.digest
+        params = {"person": recipient.id, "after": 0, "limit": DIGEST_ITEMS_MAX}
+        items = [item_store.item_of(row) for row in await tx.rows("items_for_digest", params)]
+        unread = [item for item in items if not await _read_already(tx, item)]
+        if len(unread) < max(1, wish.min_items):
+            return None
+        for item in unread:
+            await tx.rows("item_digested", {"item": item.id})
+            link = {"notification": ready.notification.seq, "item": item.id}
+            await tx.rows("notification_link", link)
+        return self.renderer.digest(self._digest_material(recipient, unread, now))
+
+    def _mail(self, ready: Ready, rendered: Rendered, now: datetime) -> Mail:
+        notification, contact = ready.notification, ready.contact
+        assert contact is not None, "a mail goes to a contact"
+        digest = notification.kind is Kind.DIGEST
+        by_event = notification.kind is Kind.ALERT
+        content = compose(
+            rendered,
+            sender=self.sending.sender,
+            recipient=contact.value,
+            message_id=message_id(notification.id, self.sending.keys[0], self.sending.domain),
+            date=now,
+            list_id=list_id("digest" if digest else notification.category, self.sending.domain),
+            unsubscribe_url=self._unsubscribe(ready.recipient, now) if digest else "",
+            owner_token=notification.id.hex if by_event else "",
+        )
+        return Mail(
+            id=notification.id,
+            # RFC 3834 §5: the null path, so that nothing answers or bounces into a loop.
+            sender="" if by_event else self.sending.address,
+            recipient=contact.value,
+            content=content,
+        )
+
+    def _unsubscribe(self, recipient: Recipient, now: datetime) -> str:
+        link = Link(scope=Scope.UNSUBSCRIBE, person=recipient.id, issued=now, expires=now + UNSUBSCRIBE_FOR)
+        return f"{self.sending.public_url}/u/{sign(link, self.sending.keys[0])}"
+
+    def _material(self, ready: Ready, now: datetime) -> Material:
+        notification, effective = ready.notification, ready.recipient.effective
+        device = ready.device
+        return Material(
+            locale=(device.locale if device else "") or effective.locale,
+            time_zone=(device.time_zone if device else "") or effective.time_zone,
+            privacy=notification.privacy,
+            count=max(1, len(ready.items)),
+            messages=tuple(item.summary or MessageSummary() for item in ready.items),
+            counts=Counter(item.category for item in ready.items),
+            mailbox=ready.items[0].mailbox_name if ready.items else "",
+            account=ready.recipient.name,
+            at=notification.created or now,
+            params=notification.params,
+            public_url=self.sending.public_url,
+        )
+
+    def _digest_material(self, recipient: Recipient, items: Sequence[Item], now: datetime) -> DigestMaterial:
+        effective = recipient.effective
+        return DigestMaterial(
+            locale=effective.locale,
+            time_zone=effective.time_zone,
+            privacy=min(effective.privacy.get(Medium.EMAIL, Privacy.SUBJECT), effective.ceiling),
+            items=tuple(items),
+            total=len(items),
+            max_items=effective.digest.max_items,
+            at=now,
+            account=recipient.name,
+            public_url=self.sending.public_url,
+            unsubscribe_url=self._unsubscribe(recipient, now),
+        )
+
+
+def _template(ready: Ready) -> str:
+    """Whose templates: the category's, or the kind's where that is what it is about. A summary of one is that one."""
+    notification = ready.notification
+    if notification.kind is Kind.SUMMARY and len(ready.items) == 1:
+        return ready.items[0].category
+    return notification.category if notification.kind is Kind.ALERT else notification.kind.value
+
+
+def _fields(ready: Ready) -> dict[str, str]:
+    """What the app needs to find the message itself."""
+    fields = {"notification": str(ready.notification.id), "category": ready.notification.category}
+    if ready.place is not None:
+        fields |= {
+            "mailbox": ready.place.mailbox,
+            "uidvalidity": str(ready.place.uidvalidity),
+            "uid": str(ready.place.uid),
+        }
+    return fields
+
+
+async def _read_already(tx: Transaction, item: Item) -> bool:
+    rows = await tx.rows("item_uncertain_places", {"item": item.id})
+    for mailbox, uidvalidity, uid in rows:
+        standing = await item_store.standing_at(tx, Place(mailbox, uidvalidity, uid))
+        if standing.seen or standing.gone:
+            return True
+    return False
+
+
+def _freeze(message: Frozen) -> bytes:
+    return msgspec.msgpack.encode(message)

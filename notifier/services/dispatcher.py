@@ -1,0 +1,245 @@
+"""The loop that decides: people with undecided events, changed wishes or a due digest, in batches, one commit each.
+
+What intake has just committed comes through memory; the database is scanned at the start, after an overflow, and once a
+second for strays. One dispatcher serialises everybody on SQLite. A batch that fails is decided person by person, then
+event by event; after TRIES_MAX tries an event is `undecidable`, a dead letter in nobody's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from notifier.errors import StoreUnavailable
+from notifier.model.event import Event, Received
+from notifier.model.instant import micros
+from notifier.model.notification import Notification, State
+from notifier.services.deciding import Settings, decide_event
+from notifier.services.digests import claim_slot
+from notifier.services.replanning import replan_person
+from notifier.store.database import Database, Transaction
+from notifier.store.journal import Journal, Stored, Waiting
+from notifier.store.people import People
+
+log = structlog.get_logger()
+
+BATCH_MAX = 200
+"""Events one transaction decides: it holds the loop for about 20 ms."""
+WARM_MAX = 20_000
+"""Undecided events kept in memory; beyond, they wait on disk."""
+SCAN_MAX = 500
+PEOPLE_MAX = 50
+"""People one transaction plans again, or whose digests it claims."""
+TRIES_MAX = 3
+RETRY_AFTER = timedelta(seconds=2)
+IDLE_S = 1.0
+TROUBLE_S = 1.0
+
+
+class Taker(Protocol):
+    """A sender, as far as the dispatcher knows it."""
+
+    lease: timedelta
+
+    def room(self) -> int:
+        """How many it would take from memory now."""
+        ...
+
+    def hurry(self) -> None:
+        """Something may be due that memory did not hand over."""
+        ...
+
+    def take(self, notifications: Sequence[tuple[Notification, int]]) -> None:
+        """Notifications claimed for it in the commit that made them, each with its event."""
+        ...
+
+
+class Dispatcher:
+    """Decides what intake took in. `take` and `wake` may be called from anywhere on the loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal,
+        people: People,
+        settings: Settings,
+        takers: Mapping[str, Taker],
+        reparse: Callable[[Stored], Event],
+        layer_rev: Callable[[], int],
+        spread: timedelta,
+    ) -> None:
+        self.wake = asyncio.Event()
+        self.settings = settings
+        self._database = database
+        self._journal = journal
+        self._people = people
+        self._takers = takers
+        self._reparse = reparse
+        self._layer_rev = layer_rev
+        self._spread = spread
+        self._warm: deque[Waiting] = deque()
+        self._scan_at: datetime | None = None
+        self._due_at: datetime | None = None
+
+    def take(self, waiting: Sequence[Waiting]) -> None:
+        """What was just committed; what does not fit is found by the next scan."""
+        self._warm.extend(waiting[: max(0, WARM_MAX - len(self._warm))])
+        self.wake.set()
+
+    def people_changed(self) -> None:
+        """Somebody's wishes were written: look at once."""
+        self._due_at = None
+        self.wake.set()
+
+    async def step(self, now: datetime) -> float:
+        """Decides one batch; 0 while there is more."""
+        try:
+            batch = await self._batch(now)
+            if batch:
+                await self._decide(batch, now)
+            busy = await self._due(now)
+        except StoreUnavailable:
+            self._scan_at = None
+            return TROUBLE_S
+        return 0 if batch or busy else IDLE_S
+
+    async def _batch(self, now: datetime) -> list[Waiting]:
+        if not self._warm and (self._scan_at is None or now - self._scan_at >= timedelta(seconds=IDLE_S)):
+            found = await self._journal.next(now, SCAN_MAX)
+            self._scan_at = None if len(found) == SCAN_MAX else now
+            for stored in found:
+                await self._revive(stored, now)
+        return [self._warm.popleft() for _ in range(min(BATCH_MAX, len(self._warm)))]
+
+    async def _revive(self, stored: Stored, now: datetime) -> None:
+        """From its bytes again; what no longer parses is undecidable."""
+        received = Received(
+            seq=stored.journal,
+            key=stored.key,
+            source=stored.source,
+            store=stored.store,
+            event=Event(name=""),
+            received=stored.received,
+            mailbox=stored.mailbox,
+        )
+        waiting = Waiting(seq=stored.seq, person=stored.person, received=received, tries=stored.tries)
+        try:
+            event = self._reparse(stored)
+        except Exception as error:
+            await self._failed(waiting, error, now)
+            return
+        self._warm.append(msgspec.structs.replace(waiting, received=msgspec.structs.replace(received, event=event)))
+
+    async def _decide(self, batch: list[Waiting], now: datetime) -> None:
+        try:
+            await self._decide_together(batch, now)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            for group in _by_person(batch):
+                await self._decide_group(group, now)
+
+    async def _decide_group(self, group: list[Waiting], now: datetime) -> None:
+        try:
+            await self._decide_together(group, now)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            for waiting in group:
+                try:
+                    await self._decide_together([waiting], now)
+                except StoreUnavailable:
+                    raise
+                except Exception as error:
+                    await self._failed(waiting, error, now)
+
+    async def _failed(self, waiting: Waiting, error: Exception, now: datetime) -> None:
+        dead = await self._journal.failed(
+            waiting, type(error).__name__, tries_max=TRIES_MAX, now=now, retry=RETRY_AFTER
+        )
+        log.error(
+            "undecidable" if dead else "decision failed",
+            journal=waiting.received.seq,
+            source=waiting.received.source,
+            error=type(error).__name__,
+            exc_info=error,
+        )
+
+    async def _decide_together(self, batch: Sequence[Waiting], now: datetime) -> None:
+        claimed: dict[str, list[tuple[Notification, int]]] = {}
+
+        async def work(tx: Transaction) -> None:
+            claimed.clear()
+            rooms = {route: taker.room() for route, taker in self._takers.items()}
+            people = await self._people.recipients(tx, list(dict.fromkeys(waiting.person for waiting in batch)))
+            for waiting in batch:
+                if not await tx.rows("inbox_done", {"seq": waiting.seq}):
+                    continue
+                if waiting.person not in people:
+                    continue
+                recipient, person = people[waiting.person]
+                decided = await decide_event(
+                    tx, waiting.received, recipient, person, self.settings, self._claimer(rooms), now
+                )
+                for notification in decided.queued:
+                    if notification.state is State.CLAIMED:
+                        claimed.setdefault(notification.route, []).append((notification, waiting.received.seq))
+                if decided.unfinished:
+                    await tx.rows("inbox_append", {"journal": waiting.received.seq, "person": waiting.person})
+                    self._scan_at = None
+
+        await self._database.transact(work)
+        for route, notifications in claimed.items():
+            self._takers[route].take(notifications)
+
+    def _claimer(self, rooms: dict[str, int]) -> Callable[[Notification, datetime], Notification]:
+        """Claims what is due for a sender that has room, in the transaction that makes it (warm hand-off)."""
+
+        def claim(notification: Notification, now: datetime) -> Notification:
+            if notification.next_at > now or rooms.get(notification.route, 0) <= 0:
+                return notification
+            rooms[notification.route] -= 1
+            lease = now + self._takers[notification.route].lease
+            return msgspec.structs.replace(notification, state=State.CLAIMED, attempt=1, next_at=lease)
+
+        return claim
+
+    async def _due(self, now: datetime) -> bool:
+        """People to plan again, and digest slots: looked for once a second, or when somebody's wishes changed."""
+        if self._due_at is not None and now - self._due_at < timedelta(seconds=IDLE_S):
+            return False
+        self._due_at = now
+
+        async def work(tx: Transaction) -> int:
+            changed = await tx.rows("person_to_replan", {"limit": PEOPLE_MAX})
+            due = await tx.rows("person_digest_due", {"now": micros(now), "limit": PEOPLE_MAX})
+            ids = list(dict.fromkeys(row[0] for row in [*changed, *due]))
+            if not ids:
+                return 0
+            people = await self._people.recipients(tx, ids)
+            for (person,) in changed:
+                await replan_person(tx, *people[person], self.settings, self._reparse, self._layer_rev(), now)
+            for (person,) in due:
+                await claim_slot(tx, *people[person], self._spread, now)
+            return max(len(changed), len(due))
+
+        found = await self._database.transact(work)
+        if found == PEOPLE_MAX:
+            self._due_at = None
+        if found:
+            for taker in self._takers.values():
+                taker.hurry()
+        return found == PEOPLE_MAX
+
+
+def _by_person(batch: Iterable[Waiting]) -> list[list[Waiting]]:
+    groups: dict[bytes, list[Waiting]] = {}
+    for waiting in batch:
+        groups.setdefault(waiting.person, []).append(waiting)
+    return list(groups.values())

@@ -1,0 +1,343 @@
+"""Intake's one commit: keys, journal, mailbox names and counts, seen ranges and the wake-ups of the people concerned.
+
+Nothing is decided here. What a read or a removal covers is written as ranges in the same commit, so that the last check
+before a hand-over is right from the moment the mail server has its 200.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from notifier.engine.identity import person_id
+from notifier.engine.ranges import event_time, ranges_of
+from notifier.model.event import ARRIVALS, Event, EventType, Received
+from notifier.model.instant import instant, micros
+from notifier.model.item import SeenRange
+from notifier.store.database import Database, Row, Transaction
+
+Seat = tuple[int, int]
+"""A mailbox row and the UIDVALIDITY that holds."""
+NOWHERE: Seat = (0, 0)
+OLD_NAME_FOR = timedelta(minutes=10)
+"""How long late reports for a renamed mailbox's old name follow it."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """An event about to be written, with what identifies it."""
+
+    event: Event
+    raw: bytes
+    key: bytes
+    window: timedelta
+    source: str
+    store: str
+    dialect: str
+    separator: str = "/"
+    everyone: bool = False
+    """The source's tenant makes its people known without a device, contact or document."""
+    tenant: str = ""
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """An inbox row: one event that one person's decision waits for."""
+
+    seq: int
+    person: bytes
+    received: Received
+    tries: int = 0
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """One inbox row as found in the database, its event still bytes."""
+
+    seq: int
+    person: bytes
+    tries: int
+    journal: int
+    key: bytes
+    source: str
+    store: str
+    dialect: str
+    mailbox: int
+    received: datetime
+    body: bytes
+
+
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    """What an append came to: which were new, and whom they wake."""
+
+    accepted: int
+    duplicates: int
+    ignored: int
+    """Of erased people."""
+    waiting: tuple[Waiting, ...]
+
+
+class Journal:
+    """Appends reports and hands out the people with undecided events."""
+
+    def __init__(self, database: Database, mark: Callable[[bytes], bytes]) -> None:
+        """`mark` makes of a person the keyed hash that an erasure leaves."""
+        self._database = database
+        self._mark = mark
+        self._old_names: dict[tuple[str, bytes, str], tuple[str, int, datetime]] = {}
+
+    async def open(self, now: datetime) -> None:
+        """Loads the renames of the last ten minutes."""
+
+        async def work(tx: Transaction) -> list[Row]:
+            return await tx.rows("mailbox_old_name_load", {"now": micros(now)})
+
+        for store, owner, name, new, uidvalidity, until in await self._database.read(work):
+            self._old_names[store, owner, name] = (new, uidvalidity, instant(until))
+
+    async def append(self, reports: Sequence[Report], now: datetime) -> Appended:
+        """Makes them durable; those known by key are counted, not added. Raises StoreUnavailable: then none is."""
+
+        async def work(tx: Transaction) -> Appended:
+            return await self._append(tx, reports, now)
+
+        appended = await self._database.transact(work)
+        for report in reports:
+            if report.event.type is EventType.MAILBOX_RENAME:
+                self._remember_rename(report, now)
+        return appended
+
+    async def _append(self, tx: Transaction, reports: Sequence[Report], now: datetime) -> Appended:
+        received = micros(now)
+        unique = {report.key: report for report in reports}
+        claims = [
+            {"key": key, "until": micros(now + report.window), "received": received} for key, report in unique.items()
+        ]
+        new = {row[0] for row in await tx.many("event_key_claim", claims)}
+        fresh = [report for key, report in unique.items() if key in new]
+        owners = {report.key: person_id(report.event.owner) if report.event.owner else b"" for report in fresh}
+        known, erased = await self._known(tx, fresh, owners, now)
+        duplicates = len(reports) - len(fresh)
+        fresh = [report for report in fresh if owners[report.key] not in erased]
+        mailboxes = await self._report_mailboxes(tx, fresh, owners, now)
+        sequences = await tx.many(
+            "journal_append",
+            [
+                {
+                    "key": report.key,
+                    "owner": owners[report.key],
+                    "source": report.source,
+                    "store": report.store,
+                    "dialect": report.dialect,
+                    "name": report.event.name,
+                    "mailbox": mailboxes.get(report.key, NOWHERE)[0],
+                    "received": received,
+                    "body": report.raw,
+                }
+                for report in fresh
+            ],
+        )
+        waking = [
+            (report, owners[report.key], row[0])
+            for report, row in zip(fresh, sequences, strict=True)
+            if owners[report.key] in known
+        ]
+        await self._write_ranges(tx, [report for report, _, _ in waking], mailboxes, now)
+        inbox = await tx.many("inbox_append", [{"journal": seq, "person": person} for _, person, seq in waking])
+        waiting = tuple(
+            Waiting(
+                seq=row[0],
+                person=person,
+                received=Received(
+                    seq=seq,
+                    key=report.key,
+                    source=report.source,
+                    store=report.store,
+                    event=report.event,
+                    received=now,
+                    mailbox=mailboxes.get(report.key, NOWHERE)[0],
+                ),
+            )
+            for (report, person, seq), row in zip(waking, inbox, strict=True)
+        )
+        return Appended(
+            accepted=len(fresh),
+            duplicates=duplicates,
+            ignored=len(reports) - len(fresh) - duplicates,
+            waiting=waiting,
+        )
+
+    async def _known(
+        self, tx: Transaction, fresh: Sequence[Report], owners: dict[bytes, bytes], now: datetime
+    ) -> tuple[set[bytes], set[bytes]]:
+        """Whose events wake a decision, and who was erased: about them nothing is kept. A tenant with `everyone` makes
+        its people known here."""
+        asked = {owner for owner in owners.values() if owner}
+        known = {row[0] for row in await tx.many("person_known", [{"id": owner} for owner in asked])}
+        erased: set[bytes] = set()
+        for owner in asked - known:
+            if await tx.rows("erasure_read", {"person": self._mark(owner), "now": micros(now)}):
+                erased.add(owner)
+        for report in fresh:
+            owner = owners[report.key]
+            if report.everyone and owner and owner not in known and owner not in erased:
+                params = {"id": owner, "name": report.event.owner, "tenant": report.tenant, "now": micros(now)}
+                await tx.rows("person_create", params)
+                known.add(owner)
+        return known, erased
+
+    async def _report_mailboxes(
+        self, tx: Transaction, fresh: Sequence[Report], owners: dict[bytes, bytes], now: datetime
+    ) -> dict[bytes, Seat]:
+        """(row, UIDVALIDITY) of each event's mailbox, renamed, deleted, created and counted on the way."""
+        found: dict[bytes, Seat] = {}
+        plain: list[tuple[bytes, dict[str, object]]] = []
+        for report in fresh:
+            event, owner = report.event, owners[report.key]
+            if not owner or not event.mailbox:
+                continue
+            if event.type is EventType.MAILBOX_RENAME:
+                await self._rename(tx, report, owner, now)
+            name = self._current_name(report, owner, now)
+            plain.append((report.key, _mailbox_row(report, owner, name, now)))
+            if event.type is EventType.MAILBOX_DELETE:
+                found.update(await self._flush(tx, plain))
+                await tx.rows("mailbox_delete", {"store": report.store, "owner": owner, "name": name})
+        found.update(await self._flush(tx, plain))
+        return found
+
+    async def _flush(self, tx: Transaction, plain: list[tuple[bytes, dict[str, object]]]) -> dict[bytes, Seat]:
+        rows = await tx.many("mailbox_report", [params for _, params in plain])
+        found = {key: (row[0], row[1]) for (key, _), row in zip(plain, rows, strict=True)}
+        plain.clear()
+        return found
+
+    def _current_name(self, report: Report, owner: bytes, now: datetime) -> str:
+        """The name it has now, if this is a late report for an old one."""
+        renamed = self._old_names.get((report.store, owner, report.event.mailbox))
+        if renamed is None or renamed[2] <= now or report.event.type is EventType.MAILBOX_CREATE:
+            return report.event.mailbox
+        same = not report.event.uidvalidity or not renamed[1] or report.event.uidvalidity == renamed[1]
+        return renamed[0] if same else report.event.mailbox
+
+    async def _rename(self, tx: Transaction, report: Report, owner: bytes, now: datetime) -> None:
+        """The row and the prefix of its children take the new name; INBOX's children stay (RFC 9051 §6.3.6)."""
+        event, base = report.event, {"store": report.store, "owner": owner}
+        old, new = event.old_mailbox, event.mailbox
+        if not old or old == new:
+            return
+        there = await tx.rows("mailbox_named", {**base, "name": new})
+        moved = await tx.rows("mailbox_named", {**base, "name": old})
+        if there and moved:
+            await self._make_way(tx, there[0], moved[0])
+        renamed = await tx.rows("mailbox_rename", {**base, "old": old, "new": new})
+        names = [(old, new, row[1]) for row in renamed]
+        if old != "INBOX":
+            separator = {"old": old, "new": new, "separator": report.separator}
+            for _, name, uidvalidity in await tx.rows("mailbox_rename_children", {**base, **separator}):
+                names.append((old + name[len(new) :], name, uidvalidity))
+        until = micros(now + OLD_NAME_FOR)
+        await tx.many(
+            "mailbox_old_name_write",
+            [
+                {**base, "name": before, "new_name": after, "uidvalidity": uidvalidity, "until": until}
+                for before, after, uidvalidity in names
+                if before != "INBOX"
+            ],
+        )
+
+    async def _make_way(self, tx: Transaction, there: Row, moved: Row) -> None:
+        """A row has the new name already: a deleted mailbox's, or one opened by a report that overtook the rename."""
+        if not there[2]:
+            await tx.rows("mailbox_merge_places", {"from": there[0], "into": moved[0]})
+            await tx.rows("mailbox_merge_ranges", {"from": there[0], "into": moved[0]})
+        await tx.rows("mailbox_forget", {"id": there[0]})
+
+    def _remember_rename(self, report: Report, now: datetime) -> None:
+        event = report.event
+        if event.owner and event.old_mailbox and event.old_mailbox != "INBOX":
+            key = (report.store, person_id(event.owner), event.old_mailbox)
+            self._old_names[key] = (event.mailbox, event.uidvalidity, now + OLD_NAME_FOR)
+        for old in [key for key, value in self._old_names.items() if value[2] <= now]:
+            del self._old_names[old]
+
+    async def _write_ranges(
+        self, tx: Transaction, reports: Sequence[Report], mailboxes: dict[bytes, Seat], now: datetime
+    ) -> None:
+        rows = [
+            _range_row(found)
+            for report in reports
+            if (mailbox := mailboxes.get(report.key))
+            for found in ranges_of(report.event, *mailbox, now)
+        ]
+        if rows:
+            await tx.many("seen_range_write", rows)
+
+    async def next(self, now: datetime, limit: int) -> list[Stored]:
+        """Inbox rows memory did not hand over, oldest first."""
+
+        async def work(tx: Transaction) -> list[Row]:
+            return await tx.rows("inbox_next", {"now": micros(now), "limit": limit})
+
+        return [
+            Stored(
+                seq=row[0],
+                person=row[1],
+                tries=row[2],
+                journal=row[3],
+                key=row[4],
+                source=row[5],
+                store=row[6],
+                dialect=row[7],
+                mailbox=row[8],
+                received=instant(row[9]),
+                body=row[10],
+            )
+            for row in await self._database.transact(work)
+        ]
+
+    async def failed(self, waiting: Waiting, error: str, *, tries_max: int, now: datetime, retry: timedelta) -> bool:
+        """Counts a failed decision; True if that was the last and the event is `undecidable` now."""
+
+        async def work(tx: Transaction) -> bool:
+            tries = await tx.rows("inbox_failed", {"seq": waiting.seq, "next_at": micros(now + retry)})
+            if not tries or tries[0][0] < tries_max:
+                return False
+            dead = {"journal": waiting.received.seq, "person": waiting.person, "error": error, "at": micros(now)}
+            await tx.rows("inbox_dead", dead)
+            await tx.rows("inbox_done", {"seq": waiting.seq})
+            return True
+
+        return await self._database.transact(work)
+
+
+def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime) -> dict[str, object]:
+    event = report.event
+    quota = event.type is not None and event.type.startswith("Quota")
+    counted = event.messages is not None and not quota
+    return {
+        "store": report.store,
+        "owner": owner,
+        "name": name,
+        "uidvalidity": event.uidvalidity,
+        "special": event.special_use,
+        "unseen": -1 if event.unseen is None else event.unseen,
+        "messages": event.messages if counted else -1,
+        "uidnext": event.uidnext or (event.uid + 1 if event.type in ARRIVALS and event.uid else 0),
+        "modseq": event.modseq or 0,
+        "at": micros(event_time(event, now)),
+    }
+
+
+def _range_row(found: SeenRange) -> dict[str, object]:
+    return {
+        "mailbox": found.mailbox,
+        "uidvalidity": found.uidvalidity,
+        "lo": found.low,
+        "hi": found.high,
+        "op": int(found.op),
+        "cause": found.cause.value,
+        "actor": found.actor,
+        "modseq": found.modseq or 0,
+        "occurred": micros(found.occurred),
+        "received": micros(found.received),
+    }

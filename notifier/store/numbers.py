@@ -1,0 +1,85 @@
+"""Numbers and addresses as such, whoever holds them: stopped ones, other holders, and how often codes were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from notifier.model.instant import micros
+from notifier.model.recipient import Contact
+from notifier.store.database import Database, Transaction
+
+CODE = "code"
+"""The counter's name."""
+BUCKET = timedelta(minutes=5)
+"""Counters count in steps of this."""
+BY_STOP = "stop"
+
+
+class Numbers:
+    """Every method is one transaction. A `mark` is the hash a number or address is remembered by."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def is_suppressed(self, mark: bytes) -> bool:
+        async def work(tx: Transaction) -> bool:
+            return bool(await tx.rows("suppression_read", {"hash": mark}))
+
+        return await self._database.read(work)
+
+    async def suppress(self, contact: Contact, mark: bytes, now: datetime) -> list[bytes]:
+        """Nothing goes there any more, for every account that holds it and all that will; returns who holds it."""
+
+        async def work(tx: Transaction) -> list[bytes]:
+            await tx.rows("suppression_write", {"hash": mark, "why": BY_STOP, "now": micros(now)})
+            return await _touch(tx, await tx.rows("contact_stop", _where(contact)))
+
+        return await self._database.transact(work)
+
+    async def resume(self, contact: Contact, mark: bytes) -> list[bytes]:
+        """Takes it back; what was verified is verified again. Returns who holds it."""
+
+        async def work(tx: Transaction) -> list[bytes]:
+            await tx.rows("suppression_delete", {"hash": mark})
+            return await _touch(tx, await tx.rows("contact_resume", _where(contact)))
+
+        return await self._database.transact(work)
+
+    async def holders(self, contact: Contact) -> list[bytes]:
+        """Other accounts that have verified it."""
+
+        async def work(tx: Transaction) -> list[bytes]:
+            return [row[0] for row in await tx.rows("contact_holders", {**_where(contact), "id": contact.id})]
+
+        return await self._database.read(work)
+
+    async def count_sending(self, marks: Iterable[bytes], now: datetime, *, most: int, per: timedelta) -> bool:
+        """Counts one code for each mark; False, with nothing counted, if one of them has had `most` of them."""
+        since = micros(now - per)
+        bucket = micros(now) - micros(now) % micros_of(BUCKET)
+        listed = list(marks)
+
+        async def work(tx: Transaction) -> bool:
+            for mark in listed:
+                ((count,),) = await tx.rows("counter_sum", {"person": mark, "name": CODE, "since": since})
+                if count >= most:
+                    return False
+            await tx.many("counter_add", [{"person": mark, "name": CODE, "bucket": bucket} for mark in listed])
+            return True
+
+        return await self._database.transact(work)
+
+
+async def _touch(tx: Transaction, rows: list[tuple[bytes]]) -> list[bytes]:
+    people = list(dict.fromkeys(row[0] for row in rows))
+    await tx.many("person_touch", [{"id": person} for person in people])
+    return people
+
+
+def _where(contact: Contact) -> dict[str, object]:
+    return {"kind": contact.kind.value, "value": contact.value}
+
+
+def micros_of(length: timedelta) -> int:
+    return length // timedelta(microseconds=1)

@@ -1,0 +1,210 @@
+"""The queue: enqueue · claim · check · hand over · settle · retract. The database's side of a notification's life.
+
+A row keeps its place after it has ended, so that its id stays known for 14 days: what was sent is never sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from notifier.engine.plan import hangs_on_item, joined
+from notifier.model.instant import instant, micros
+from notifier.model.item import Cause, Item, ItemState
+from notifier.model.notification import Kind, Notification, State, Urgency
+from notifier.model.preference import Medium, Privacy
+from notifier.store.database import Row, Transaction
+from notifier.store.items import Change, item_of
+
+SHOWN_FOR = timedelta(days=7)
+"""Only what a device was sent within this is dismissed there."""
+DISMISS_MAX = 50
+"""Ids one dismissal names; beyond, the oldest give way to one mark per mailbox."""
+ITEMS_SHOWN_MAX = 50
+"""Items a rendering looks at."""
+
+
+class Queued(msgspec.Struct, frozen=True, kw_only=True):
+    """A notification as a row: with its sequence, the event that made it, and its wire id."""
+
+    notification: Notification
+    event: int
+
+
+async def enqueue(
+    tx: Transaction, notifications: Iterable[Notification], event: int, item: int, now: datetime
+) -> list[Notification]:
+    """Writes what is new by id and links what hangs on the item (0: none). Returns the new ones with their `seq`.
+
+    What is known by id stays as it is, but for a summary that waits: it joins what it stands for.
+    """
+    added: list[Notification] = []
+    for planned in notifications:
+        items = [item] if item and hangs_on_item(planned.category) else []
+        rows = await tx.rows("notification_write", _row(planned, event, now))
+        if rows:
+            seq = rows[0][0]
+            await _link(tx, seq, items)
+            added.append(msgspec.structs.replace(planned, seq=seq))
+            if planned.collapse and planned.medium is Medium.PUSH:
+                await _supersede(tx, seq, planned, now)
+            continue
+        waiting = await find(tx, planned)
+        if waiting is not None and waiting.state is State.AVAILABLE:
+            await _link(tx, waiting.seq, items)
+            if planned.kind is Kind.SUMMARY:
+                await replan(tx, joined(waiting, planned), now)
+    return added
+
+
+async def _link(tx: Transaction, seq: int, items: Sequence[int]) -> None:
+    for item in items:
+        await tx.rows("notification_link", {"notification": seq, "item": item})
+
+
+async def _supersede(tx: Transaction, seq: int, planned: Notification, now: datetime) -> None:
+    """What waits in the same collapse group on the same device gives its items and its time to the newer one: a thread
+    with a mail inside every grace must still ring."""
+    group = {"target": planned.target, "collapse": planned.collapse, "notification": seq}
+    ((earliest,),) = await tx.rows("notification_earliest", group)
+    if earliest is None:
+        return
+    await tx.rows("notification_supersede", group)
+    await tx.rows("notification_superseded", {**group, "now": micros(now)})
+    if planned.state is State.AVAILABLE and earliest < micros(planned.next_at):
+        await tx.rows("notification_due", {"seq": seq, "next_at": earliest})
+
+
+async def find(tx: Transaction, planned: Notification) -> Notification | None:
+    """The row of the same id, if there is one."""
+    rows = await tx.rows("notification_by_id", {"id": planned.id.bytes})
+    return queued(rows[0]).notification if rows else None
+
+
+async def replan(tx: Transaction, planned: Notification, now: datetime) -> None:
+    """Plans the row of the same id again, in place, while it is available; an ended one is never revived."""
+    await tx.rows(
+        "notification_replan",
+        {
+            "id": planned.id.bytes,
+            "next_at": micros(planned.next_at),
+            "expires_at": micros(planned.expires_at),
+            "urgency": int(planned.urgency),
+            "privacy": int(planned.privacy),
+            "rev": planned.rev,
+            "layer_rev": planned.layer_rev,
+            "route": planned.route,
+            "category": planned.category,
+            "created": micros(now),
+        },
+    )
+
+
+async def cancel(tx: Transaction, seq: int, cause: Cause, now: datetime) -> bool:
+    """True if it was still waiting."""
+    return bool(await tx.rows("notification_cancel", {"seq": seq, "cause": cause.value, "now": micros(now)}))
+
+
+async def retract(tx: Transaction, changes: Iterable[Change], now: datetime) -> dict[bytes, list[str]]:
+    """Every non-final notification none of whose items is open any more is cancelled, or marked in its sender's hands.
+
+    Returns what devices have been shown and should take back: device → notification ids.
+    """
+    shown: dict[bytes, list[str]] = {}
+    for change in changes:
+        if change.state is ItemState.OPEN:
+            continue
+        cause = change.cause or Cause.READ
+        params = {"item": change.item, "shown_since": micros(now - SHOWN_FOR)}
+        for seq, wire_id, state, _, target, still_open in await tx.rows("item_notifications", params):
+            if still_open:
+                continue
+            if state == State.AVAILABLE:
+                await cancel(tx, seq, cause, now)
+            elif state in (State.CLAIMED, State.HANDING_OVER):
+                await tx.rows("notification_retract", {"seq": seq, "cause": cause.value})
+            else:
+                shown.setdefault(target, []).append(str(UUID(bytes=wire_id)))
+    return shown
+
+
+async def dismiss(tx: Transaction, device: bytes, ids: Sequence[str], due: datetime, *, badge: bool = False) -> None:
+    """Merges into the device's undo row; due at the earlier of its time and `due`."""
+    rows = await tx.rows("undo_read", {"device": device})
+    known: list[str] = msgspec.json.decode(rows[0][1]) if rows else []
+    merged = [*dict.fromkeys([*known, *ids])][-DISMISS_MAX:]
+    await tx.rows(
+        "undo_write",
+        {
+            "device": device,
+            "dismiss": msgspec.json.encode(merged),
+            "below": b"[]",
+            "badge": badge,
+            "next_at": micros(due),
+        },
+    )
+
+
+async def items_of(tx: Transaction, seq: int) -> list[Item]:
+    """The open items it stands for, newest first."""
+    rows = await tx.rows("notification_items", {"notification": seq, "limit": ITEMS_SHOWN_MAX})
+    return [item_of(row) for row in rows]
+
+
+def queued(row: Row) -> Queued:
+    """From the columns every `notification_*` and `queue_*` statement selects."""
+    return Queued(
+        event=row[3],
+        notification=Notification(
+            seq=row[0],
+            id=UUID(bytes=row[1]),
+            person=row[2],
+            kind=Kind(row[4]),
+            category=row[5],
+            medium=Medium(row[6]),
+            route=row[7],
+            target=row[8],
+            collapse=row[9],
+            state=State(row[10]),
+            next_at=instant(row[11]),
+            attempt=row[12],
+            expires_at=instant(row[13]),
+            urgency=Urgency(row[14]),
+            privacy=Privacy(row[15]),
+            rev=row[16],
+            layer_rev=row[17],
+            params=msgspec.json.decode(row[18], type=dict[str, str | int]),
+            created=instant(row[19]),
+            repeats=row[20],
+            retracted=bool(row[21]),
+            cause=Cause(row[22]) if row[22] else None,
+            frozen=row[23],
+        ),
+    )
+
+
+def _row(planned: Notification, event: int, now: datetime) -> dict[str, object]:
+    return {
+        "id": planned.id.bytes,
+        "person": planned.person,
+        "event": event,
+        "kind": planned.kind.value,
+        "category": planned.category,
+        "medium": planned.medium.value,
+        "route": planned.route,
+        "target": planned.target,
+        "collapse": planned.collapse,
+        "state": int(planned.state),
+        "next_at": micros(planned.next_at),
+        "attempt": planned.attempt,
+        "expires_at": micros(planned.expires_at),
+        "urgency": int(planned.urgency),
+        "privacy": int(planned.privacy),
+        "rev": planned.rev,
+        "layer_rev": planned.layer_rev,
+        "params": msgspec.json.encode(planned.params),
+        "created": micros(now),
+    }

@@ -1,0 +1,85 @@
+-- name: event_key_claim
+-- A key whose window has passed may be claimed again; a repeat inside it extends nothing.
+insert into event_key(key, until) values (:key, :until)
+on conflict(key) do update set until = excluded.until where event_key.until <= :received
+returning key
+
+-- name: mailbox_report
+-- Counts are the newest by modseq, else uidnext, else time; a smaller UIDVALIDITY is a late report of a mailbox that is no more.
+insert into mailbox(store, owner, name, uidvalidity, swept, special, unseen, messages, uidnext, modseq, counted)
+values (:store, :owner, :name, :uidvalidity, :uidvalidity, :special, :unseen, :messages, :uidnext, :modseq, :at)
+on conflict(store, owner, name) do update set
+  special = case when excluded.special <> '' then excluded.special else special end,
+  deleted = 0,
+  unseen = case when excluded.uidvalidity > uidvalidity then excluded.unseen
+    when excluded.unseen >= 0 and not (excluded.uidvalidity > 0 and excluded.uidvalidity < uidvalidity) and
+      case when excluded.modseq > 0 and modseq > 0 then excluded.modseq >= modseq
+        when excluded.uidnext > 0 and uidnext > 0 and excluded.uidnext <> uidnext then excluded.uidnext > uidnext
+        else excluded.counted >= counted end
+    then excluded.unseen else unseen end,
+  messages = case when excluded.messages >= 0 and excluded.counted >= counted then excluded.messages else messages end,
+  modseq = case when excluded.uidvalidity > uidvalidity then excluded.modseq else max(modseq, excluded.modseq) end,
+  uidnext = case when excluded.uidvalidity > uidvalidity then excluded.uidnext else max(uidnext, excluded.uidnext) end,
+  counted = case when excluded.unseen >= 0 or excluded.messages >= 0 then max(counted, excluded.counted) else counted end,
+  uidvalidity = max(uidvalidity, excluded.uidvalidity)
+returning id, uidvalidity
+
+-- name: journal_append
+insert into journal(key, owner, source, store, dialect, name, mailbox, received, body)
+values (:key, :owner, :source, :store, :dialect, :name, :mailbox, :received, :body)
+returning seq
+
+-- name: inbox_append
+insert into inbox(journal, person) values (:journal, :person) returning seq
+
+-- name: inbox_next
+-- What memory did not hand over: after a start, an overflow, a failure, a stray.
+select i.seq, i.person, i.tries, j.seq, j.key, j.source, j.store, j.dialect, j.mailbox, j.received, j.body
+from inbox i join journal j on j.seq = i.journal where i.next_at <= :now order by i.seq limit :limit
+
+-- name: inbox_done
+delete from inbox where seq = :seq returning seq
+
+-- name: inbox_failed
+update inbox set tries = tries + 1, next_at = :next_at where seq = :seq returning tries
+
+-- name: inbox_dead
+insert into dead(journal, person, error, at) values (:journal, :person, :error, :at)
+
+-- name: journal_read
+select seq, key, source, store, dialect, mailbox, received, body from journal where seq = :seq
+
+-- name: mailbox_rename
+update mailbox set name = :new where store = :store and owner = :owner and name = :old returning id, uidvalidity
+
+-- name: mailbox_rename_children
+update mailbox set name = :new || substr(name, length(:old) + 1)
+where store = :store and owner = :owner and substr(name, 1, length(:old) + length(:separator)) = :old || :separator
+returning id, name, uidvalidity
+
+-- name: mailbox_named
+select id, uidvalidity, deleted from mailbox where store = :store and owner = :owner and name = :name
+
+-- name: mailbox_forget
+delete from mailbox where id = :id
+
+-- name: mailbox_merge_places
+update or ignore item_place set mailbox = :into where mailbox = :from
+
+-- name: mailbox_merge_ranges
+update seen_range set mailbox = :into where mailbox = :from
+
+-- name: mailbox_old_name_write
+insert into mailbox_old_name(store, owner, name, new_name, uidvalidity, until)
+values (:store, :owner, :name, :new_name, :uidvalidity, :until)
+on conflict(store, owner, name) do update set new_name = excluded.new_name, uidvalidity = excluded.uidvalidity, until = excluded.until
+
+-- name: mailbox_old_name_load
+select store, owner, name, new_name, uidvalidity, until from mailbox_old_name where until > :now
+
+-- name: mailbox_delete
+update mailbox set deleted = 1, unseen = 0, messages = 0 where store = :store and owner = :owner and name = :name
+
+-- name: seen_range_write
+insert into seen_range(mailbox, uidvalidity, lo, hi, op, cause, actor, modseq, occurred, received)
+values (:mailbox, :uidvalidity, :lo, :hi, :op, :cause, :actor, :modseq, :occurred, :received)

@@ -1,0 +1,162 @@
+-- name: person_create
+-- Known from now on; an existing row keeps everything.
+insert into person(id, name, tenant, first_seen) values (:id, :name, :tenant, :now) on conflict(id) do nothing
+
+-- name: person_known
+select id from person where id = :id
+
+-- name: person_read
+select id, name, rev, tenant, first_seen, active_at, suspended_at, document, document_rev, document_at, digest_due, digest_after
+from person where id = :id
+
+-- name: person_touch
+-- Any write to what a decision depends on: the revision rises and what waits is planned again, in the same transaction.
+update person set rev = rev + 1, replan = 1 where id = :id
+
+-- name: person_document
+update person set document = :document, document_rev = document_rev + 1, document_at = :now, rev = rev + 1, replan = 1
+where id = :id and document_rev = :rev returning document_rev
+
+-- name: person_suspend
+update person set suspended_at = :now, rev = rev + 1, replan = 1 where id = :id
+
+-- name: person_confirm
+update person set suspended_at = 0, rev = rev + 1, replan = 1 where id = :id
+
+-- name: person_active
+update person set active_at = max(active_at, :at) where id = :id
+
+-- name: person_to_replan
+select id from person where replan = 1 limit :limit
+
+-- name: person_replanned
+update person set replan = 0 where id = :id
+
+-- name: person_digest
+update person set digest_due = :due, digest_after = :after where id = :id
+
+-- name: person_digest_due
+select id from person where digest_due > 0 and digest_due <= :now order by digest_due limit :limit
+
+-- name: person_delete
+delete from person where id = :id
+
+-- name: erasure_write
+insert into erasure(person, until) values (:person, :until) on conflict(person) do update set until = excluded.until
+
+-- name: erasure_read
+select until from erasure where person = :person and until > :now
+
+-- name: layer_read
+select document, rev from layer where kind = :kind and name = :name
+
+-- name: layer_write
+insert into layer(kind, name, document, rev) values (:kind, :name, :document, 1)
+on conflict(kind, name) do update set document = excluded.document, rev = rev + 1 returning rev
+
+-- name: layer_replan
+-- Whoever has something waiting is planned again under the new layer.
+update person set replan = 1 where id in (select person from notification where state in (0, 1, 2))
+
+-- name: device_read
+select d.id, d.platform, d.app, d.token, d.environment, d.name, d.registered, d.badge, d.privacy, d.fetch, d.locale,
+  d.zone, d.last_ok, d.last_error, b.since
+from binding b join device d on d.id = b.device where b.person = :person order by b.since, d.id
+
+-- name: device_one
+select d.id, d.platform, d.app, d.token, d.environment, d.name, d.registered, d.badge, d.privacy, d.fetch, d.locale,
+  d.zone, d.last_ok, d.last_error, d.registered
+from device d where d.id = :device
+
+-- name: device_owners
+select b.person, p.name from binding b join person p on p.id = b.person where b.device = :device
+
+-- name: device_installation
+select installation from device where id = :device
+
+-- name: device_write
+insert into device(id, platform, app, token, environment, name, registered, installation, badge, privacy, fetch, locale, zone)
+values (:id, :platform, :app, :token, :environment, :name, :now, :installation, :badge, :privacy, :fetch, :locale, :zone)
+on conflict(id) do update set environment = excluded.environment, name = excluded.name, registered = excluded.registered,
+  installation = excluded.installation, badge = excluded.badge, privacy = excluded.privacy, fetch = excluded.fetch,
+  locale = excluded.locale, zone = excluded.zone, last_error = '', other_tried = 0, badge_sent = -1
+
+-- name: device_update
+update device set name = :name, badge = :badge, privacy = :privacy, fetch = :fetch, locale = :locale, zone = :zone where id = :id
+
+-- name: device_ok
+update device set last_ok = :at, last_error = '' where id = :id
+
+-- name: device_switch
+-- The other APNs world is tried once; a second wrong answer means the token is dead.
+update device set environment = :environment, other_tried = 1 where id = :id and environment = :sent and other_tried = 0 returning id
+
+-- name: device_dead
+-- Dead only if it was not registered again since the provider's timestamp.
+delete from device where id = :id and (:since = 0 or registered < :since) returning id
+
+-- name: binding_count
+select count(*) from binding where person = :person
+
+-- name: binding_write
+insert into binding(person, device, since) values (:person, :device, :now)
+on conflict(person, device) do update set since = excluded.since
+
+-- name: binding_delete
+delete from binding where person = :person and device = :device returning device
+
+-- name: binding_delete_others
+delete from binding where device = :device and person <> :person returning person
+
+-- name: binding_drop
+delete from binding where device = :device returning person
+
+-- name: device_orphan
+delete from device where id = :device and not exists (select 1 from binding where device = :device)
+
+-- name: contact_read
+select id, kind, value, state, verified_at, created from contact where person = :person order by created, id
+
+-- name: contact_one
+select id, person, kind, value, state, verified_at, created, code, code_until, tries, sends, sent_at from contact where id = :id
+
+-- name: contact_write
+insert into contact(id, person, kind, value, state, verified_at, created)
+values (:id, :person, :kind, :value, :state, :verified_at, :now) on conflict(id) do update set
+  state = excluded.state, verified_at = excluded.verified_at
+
+-- name: contact_code
+update contact set code = :code, code_until = :until, tries = 0, sends = :sends, sent_at = :sent_at where id = :id
+
+-- name: contact_tried
+update contact set tries = tries + 1 where id = :id returning tries
+
+-- name: contact_state
+update contact set state = :state, verified_at = :verified_at, code = x'', code_until = 0 where id = :id
+
+-- name: contact_take_over
+-- A number verified by another account is taken over; the former holder's row is no longer verified.
+update contact set state = 'pending', verified_at = 0 where kind = :kind and value = :value and id <> :id and state = 'verified'
+returning person
+
+-- name: contact_stop
+update contact set state = 'stopped' where kind = :kind and value = :value returning person
+
+-- name: contact_resume
+update contact set state = case when verified_at > 0 then 'verified' else 'pending' end
+where kind = :kind and value = :value and state = 'stopped' returning person
+
+-- name: contact_delete
+delete from contact where id = :id and person = :person returning kind
+
+-- name: contact_count
+select count(*) from contact where person = :person
+
+-- name: suppression_write
+insert into suppression(hash, why, since) values (:hash, :why, :now) on conflict(hash) do nothing
+
+-- name: suppression_read
+select why, since from suppression where hash = :hash
+
+-- name: suppression_delete
+delete from suppression where hash = :hash

@@ -1,0 +1,209 @@
+"""The application: every route, and around each the same five wrappings.
+
+From the outside in: request log (the route's pattern, never the path), headers, errors as problem+json, limits (time,
+requests under way), access. A handler therefore only ever sees a caller who may pass, raises what is wrong, and returns
+what is right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+from aiohttp import web
+
+from notifier.errors import InputError, StoreUnavailable
+from notifier.web import (
+    admin,
+    callbacks,
+    contacts,
+    devices,
+    export,
+    health,
+    history,
+    openapi,
+    pages,
+    preferences,
+    unsubscribe,
+    verification,
+)
+from notifier.web.auth import Access
+from notifier.web.doors import Doors
+from notifier.web.problems import (
+    OVERLOADED_RETRY_S,
+    Refusal,
+    of_http,
+    of_input,
+    of_refusal,
+    of_unavailable,
+    problem,
+)
+from notifier.web.route import CALLER, CURRENT, GATES, REQUEST_ID, Current, Gate, Route, doors_of
+
+log = structlog.get_logger()
+
+REQUEST_ID_BYTES = 8
+NO_ROUTE = "none"
+"""Stands for the pattern of what matches no route: paths of strangers are unbounded."""
+
+ROUTES: tuple[Route, ...] = (
+    *preferences.ROUTES,
+    *devices.ROUTES,
+    *contacts.ROUTES,
+    *verification.ROUTES,
+    *history.ROUTES,
+    *unsubscribe.ROUTES,
+    *callbacks.ROUTES,
+    *admin.ROUTES,
+    *export.ROUTES,
+    *health.ROUTES,
+    *openapi.ROUTES,
+)
+"""All but intake's, which `app` adds."""
+
+HEADERS = {
+    # Links are secrets: a page must not pass its own address on (Referrer Policy §3.1).
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # People's things, and answers to tokens: nothing of it is for a cache (RFC 9111 §5.2.2.5).
+    "Cache-Control": "no-store",
+}
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_application(doors: Doors, more: Iterable[Route] = ()) -> web.Application:
+    """The application with every route of this room and `more` (intake's). Raises ConfigError for unusable settings."""
+    application = web.Application(
+        middlewares=[_log, _headers, _errors, _limits, _access],
+        client_max_size=doors.settings.server.body_bytes_max,
+    )
+    application[CURRENT] = Current(doors, Access(doors))
+    application[GATES] = {}
+    application[UNDER_WAY] = UnderWay()
+    for route in (*ROUTES, *more):
+        for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
+            added = application.router.add_route(method, route.path, route.handler)
+            application[GATES][added] = route.gate
+    return application
+
+
+def swap_doors(application: web.Application, doors: Doors) -> None:
+    """What holds from the next request on. Raises ConfigError, with nothing changed, for unusable settings."""
+    current = application[CURRENT]
+    access = Access(doors)
+    current.doors, current.access = doors, access
+
+
+class UnderWay:
+    """Requests that have no answer yet."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+UNDER_WAY: web.AppKey[UnderWay] = web.AppKey("under_way", UnderWay)
+
+
+def pattern_of(request: web.Request) -> str:
+    """The route's pattern: what the log and the metrics may know of a path."""
+    resource = request.match_info.route.resource
+    return NO_ROUTE if resource is None else resource.canonical
+
+
+@web.middleware
+async def _log(request: web.Request, handler: Next) -> web.StreamResponse:
+    doors = doors_of(request)
+    begun = doors.monotonic()
+    request[REQUEST_ID] = doors.chance(REQUEST_ID_BYTES).hex()
+    status = 499  # The caller hung up before there was an answer.
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        seconds = doors.monotonic() - begun
+        route = pattern_of(request)
+        # What matches no route may have any method; a label must not.
+        method = request.method if route != NO_ROUTE else "any"
+        doors.metrics.http_requests.labels(route, method, str(status)).inc()
+        doors.metrics.http_seconds.labels(route).observe(seconds)
+        say = log.debug if status < 400 and route in QUIET_ROUTES else log.info
+        say(
+            "request",
+            route=route,
+            method=method,
+            status=status,
+            ms=round(seconds * 1000, 1),
+            request=request[REQUEST_ID],
+        )
+
+
+QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/v1/events", "/v1/events/{dialect}"})
+"""Asked for all the time: only what goes wrong there is worth a line."""
+
+
+@web.middleware
+async def _headers(request: web.Request, handler: Next) -> web.StreamResponse:
+    response = await handler(request)
+    if not response.prepared:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["X-Request-Id"] = request[REQUEST_ID]
+    return response
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Whatever is raised becomes a problem; what nobody expected is logged whole and shown by its id only."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return of_refusal(refusal)
+    except InputError as error:
+        return of_input(error)
+    except StoreUnavailable as error:
+        return of_unavailable(error)
+    except pages.NoSuchLink:
+        return pages.invalid(request, doors_of(request))
+    except web.HTTPException as error:
+        return of_http(error)
+    except (ConnectionError, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("request failed", route=pattern_of(request), request=request[REQUEST_ID])
+        return problem(
+            "internal",
+            "the service made a mistake; its log has this request's id",
+            request=request[REQUEST_ID],
+        )
+
+
+@web.middleware
+async def _limits(request: web.Request, handler: Next) -> web.StreamResponse:
+    """A bounded number at once, and each for a bounded time: a slow caller holds nothing for long."""
+    settings, under_way = doors_of(request).settings.server, request.app[UNDER_WAY]
+    if under_way.count >= settings.requests_max:
+        return problem(
+            "unavailable", "too many requests are under way", headers={"Retry-After": str(OVERLOADED_RETRY_S)}
+        )
+    under_way.count += 1
+    limit = asyncio.timeout(settings.request_time.total_seconds())
+    try:
+        async with limit:
+            return await handler(request)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return problem("unavailable", "the request took too long", headers={"Retry-After": str(OVERLOADED_RETRY_S)})
+    finally:
+        under_way.count -= 1
+
+
+@web.middleware
+async def _access(request: web.Request, handler: Next) -> web.StreamResponse:
+    gate = request.app[GATES].get(request.match_info.route, Gate.OPEN)
+    if gate is not Gate.OPEN:
+        request[CALLER] = await request.app[CURRENT].access.caller(request, gate)
+    return await handler(request)

@@ -1,0 +1,63 @@
+"""Every statement by itself: it prepares, is used, and none on a hot path scans a table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import apsw
+import pytest
+
+from notifier.store.database import load
+
+ROOT = Path(__file__).parents[3] / "notifier"
+STATEMENTS = load("sqlite")
+SMALL = {"mailbox_old_name", "layer", "erasure", "dead"}
+"""Tables that hold a handful of rows, or are only listed for the operator."""
+RARE = {
+    "device_routes": "at a registration, where the terminal stands in for providers",
+    "queue_lapse_all": "at the start",
+    "undo_lapse_all": "at the start",
+    "purge_event_key": "the janitor, bounded by its limit",
+    "purge_provider_ref": "the janitor, bounded by its limit",
+    "purge_sign_in": "the janitor, bounded by its limit",
+    "purge_counter": "the janitor, bounded by its limit",
+    "purge_journal": "the janitor, from the oldest on, bounded by its limit",
+    "purge_journal_text": "the janitor, from its mark on, bounded by its limit",
+    "purge_seen_range": "the janitor, from the oldest on, bounded by its limit",
+    "purge_decision": "the janitor, from the oldest on, bounded by its limit",
+    "purge_device": "the janitor, bounded by its limit",
+    "inbox_next": "from the oldest on, bounded by its limit; what is decided is gone",
+    "layer_replan": "a new deployment layer",
+}
+
+
+@pytest.fixture(scope="module")
+def database() -> apsw.Connection:
+    connection = apsw.Connection(":memory:")
+    for file in sorted((ROOT / "store" / "migrations" / "sqlite").iterdir()):
+        connection.execute(file.read_text())
+    return connection
+
+
+def plan(database: apsw.Connection, sql: str) -> list[str]:
+    names = {name: 1 for name in re.findall(r":([a-z_]+)", sql)}
+    return [row[3] for row in database.execute(f"explain query plan {sql}", names)]
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_a_statement_finds_its_rows_by_an_index(database: apsw.Connection, name: str) -> None:
+    scans = [
+        step
+        for step in plan(database, STATEMENTS[name])
+        if step.startswith("SCAN")
+        and not re.search(r"SCAN (\d+ )?CONSTANT|SCAN (p$|json)|USING INTEGER PRIMARY KEY|USING (COVERING )?INDEX", step)
+        and step.split()[1] not in SMALL
+    ]
+    assert name in RARE or not scans
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_a_statement_is_used(name: str) -> None:
+    sources = [path.read_text() for path in ROOT.rglob("*.py")]
+    assert any(f'"{name}"' in source for source in sources)
