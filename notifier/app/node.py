@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,9 +20,12 @@ from notifier.channels import Channel
 from notifier.channels.breaker import Breaker, BreakerSettings
 from notifier.channels.email import EmailSettings
 from notifier.config import Config, secret_keys
+from notifier.config.describe import TRIAL_USER
 from notifier.dialects import reparse
+from notifier.engine.identity import person_id
 from notifier.engine.loops import is_our_mail
 from notifier.model.event import Event, MessageSummary
+from notifier.model.recipient import Device, Platform
 from notifier.model.source import SourceRules
 from notifier.render import Renderer
 from notifier.services import Clock, run
@@ -34,7 +38,7 @@ from notifier.services.undoer import Undoer
 from notifier.store.database import Transaction
 from notifier.store.history import History
 from notifier.store.journal import Journal, Stored
-from notifier.store.people import People
+from notifier.store.people import People, device_id
 from notifier.store.sqlite import SqliteDatabase
 from notifier.telemetry import Metrics
 from notifier.web.intake import Intake, Source
@@ -136,10 +140,24 @@ class Node:
         await self.database.transact(lapse)
         await self.layers.open(self.config.preferences)
         await self.journal.open(now)
+        if self.config.path is None:
+            await self._trial_phone(now)
         await self.ensure_routes()
         self._spawn(run(self.dispatcher, self.clock), "dispatcher")
         self._spawn(run(self.undoer, self.clock), "undo")
         self._spawn(self._housekeeping(), "housekeeping")
+
+    async def _trial_phone(self, now: datetime) -> None:
+        """Nothing is configured: somebody tries it out, and the first event he sends must ring somewhere."""
+        device = Device(
+            id=device_id("console", TRIAL_USER),
+            platform=Platform.APNS,
+            app="console",
+            token=TRIAL_USER,
+            name="a phone on the terminal",
+            registered=now,
+        )
+        await self.people.register_device(person_id(TRIAL_USER), TRIAL_USER, device, b"console", now)
 
     async def ensure_routes(self) -> None:
         """Where the terminal stands in for providers, every registered device's route has a sender."""

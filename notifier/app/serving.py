@@ -57,7 +57,7 @@ async def serve(
         node = await Node.open(stack, config, system_clock(), random.random, write)
         async with asyncio.TaskGroup() as group:
             node.start(group)
-            address = await _listen(stack, node, config)
+            address = await listen(node, config)
             if started is not None:
                 started(address)
             log.info("serving", address=address, store=str(config.store.path))
@@ -69,8 +69,8 @@ async def serve(
     return 0
 
 
-async def _listen(stack: contextlib.AsyncExitStack, node: Node, config: Config) -> str:
-    """Sockets systemd kept for us, else our own."""
+async def listen(node: Node, config: Config) -> str:
+    """Sockets systemd kept for us, else our own; the address. They close when the node stops."""
     runner = web.AppRunner(node.application, access_log=None, keepalive_timeout=KEEPALIVE_S, handle_signals=False)
     await runner.setup()
     node.on_stop(runner.cleanup)

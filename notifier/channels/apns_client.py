@@ -125,7 +125,8 @@ class ApnsProtocol(Connection):
         on_connection_lost: Callable[[Any], None] | None = None,
         auth_provider: AuthorizationHeaderProvider | None = None,
     ) -> None:
-        authority = self.APNS_SERVER if self.APNS_PORT == 443 else f"{self.APNS_SERVER}:{self.APNS_PORT}"
+        host = f"[{self.APNS_SERVER}]" if ":" in self.APNS_SERVER else self.APNS_SERVER
+        authority = host if self.APNS_PORT == 443 else f"{host}:{self.APNS_PORT}"
         pseudo = ((b":method", b"POST"), (b":scheme", b"https"), (b":authority", authority.encode()))
         super().__init__(self.LIMITS, pseudo, on_leaving=on_connection_lost)
         self._topic = apns_topic

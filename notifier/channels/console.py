@@ -111,7 +111,7 @@ def _mail(mail: Mail) -> str:
     text = message.get_body(("plain",)) if isinstance(message, EmailMessage) else None
     content = str(text.get_content()) if text is not None else ""
     # The foot («-- » and below) is the same in every mail.
-    return _joined(" — ", str(message.get("Subject", "")), content.replace("\r\n", "\n").partition("\n--\n")[0])
+    return _joined(" — ", str(message.get("Subject", "")), content.replace("\r\n", "\n").partition("\n-- \n")[0])
 
 
 def _noted(*notes: str) -> str:

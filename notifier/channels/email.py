@@ -4,9 +4,6 @@ RFC 5321 hands responsibility over with the answer to the final dot. Before the 
 everything may be tried again; a line cut after it is `unknown_outcome`, and so is ten minutes of silence (§4.5.3.2.6).
 A kept connection may have been closed by the server meanwhile: only then, and only while nothing was committed to, the
 same mail goes out at once on a fresh one.
-
-What a refusal means depends on the command it answers and on its enhanced code (RFC 3463): one wrong `[channels.email]`
-must not make every address look dead.
 """
 
 from __future__ import annotations
@@ -15,23 +12,21 @@ import asyncio
 import contextlib
 import re
 import ssl
-from collections.abc import Callable
 from datetime import datetime
 from email.utils import parseaddr
-from enum import StrEnum
 from typing import Final, Literal
 
 import aiosmtplib
 import msgspec
 from aiosmtplib import SMTP
 
+from notifier.channels.email_replies import Stage, outcome_of
 from notifier.channels.mime import compose, wire_address
 from notifier.model.message import Mail, Message
 from notifier.model.notification import (
     Accepted,
     BadMessage,
     ConfigTrouble,
-    DeadTarget,
     Outcome,
     Transient,
     UnknownOutcome,
@@ -39,10 +34,8 @@ from notifier.model.notification import (
 
 __all__ = ["EmailChannel", "EmailSettings", "compose"]
 
-COMMAND_S_MAX: Final = 80.0
-"""For the answer to MAIL, RCPT and DATA each; with 45 s to connect and 600 s after the dot an attempt takes 885 s at
-most, and its lease is 900."""
 QUIT_S_MAX: Final = 2.0
+"""For RSET and QUIT, on which nothing depends."""
 IDLE_S_MAX: Final = 60.0
 """A connection unused this long is closed: servers hang up after 1 to 5 minutes."""
 MAILS_PER_CONNECTION_MAX: Final = 100
@@ -60,9 +53,11 @@ class EmailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     from_: str
     """The From header: `Notifications <notify@example.org>`. Its domain is the one of our Message-IDs."""
     time_limit_s: float = 600.0
-    """After the final dot."""
+    """After the final dot, at least. With the two below an attempt takes 885 s at most, and its lease is 900."""
     connect_timeout_s: float = 45.0
     """Until a connection is open, encrypted and signed in."""
+    envelope_timeout_s: float = 240.0
+    """For the answers to MAIL, RCPT and DATA together."""
     connections_max: int = 5
     ca_file: str = ""
     """PEM; default: the system's authorities."""
@@ -76,8 +71,8 @@ class EmailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("`password` needs a `username`")
         if not 0 < self.port < 65_536:
             raise ValueError("`port` must be 1 to 65535")
-        if self.connections_max < 1 or min(self.time_limit_s, self.connect_timeout_s) <= 0:
-            raise ValueError("`connections_max`, `time_limit_s` and `connect_timeout_s` must be above 0")
+        if self.connections_max < 1 or min(self.time_limit_s, self.connect_timeout_s, self.envelope_timeout_s) <= 0:
+            raise ValueError("`connections_max` and the time limits must be above 0")
 
     @property
     def address(self) -> str:
@@ -88,17 +83,6 @@ class EmailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def domain(self) -> str:
         """Our domain: of Message-IDs and List-Ids."""
         return wire_address(self.address).rpartition("@")[2].lower()
-
-
-class Stage(StrEnum):
-    """The command a refusal answers."""
-
-    CONNECT = "connect"
-    AUTH = "auth"
-    MAIL = "mail"
-    RCPT = "rcpt"
-    DATA = "data"
-    CONTENT = "content"
 
 
 class _Refused(Exception):
@@ -145,7 +129,9 @@ class EmailChannel:
 
     @property
     def time_limit_s(self) -> float:
-        return self._settings.connect_timeout_s + 3 * COMMAND_S_MAX + self._settings.time_limit_s
+        """Of the whole attempt; what connecting and the envelope leave of it is added to the wait after the dot."""
+        settings = self._settings
+        return settings.connect_timeout_s + settings.envelope_timeout_s + settings.time_limit_s
 
     @property
     def in_flight_max(self) -> int:
@@ -195,39 +181,22 @@ class EmailChannel:
         smtp = kept.smtp
         again = False
         try:
-            await self._envelope(smtp, mail)
-            outcome = await _content(smtp, mail.content, self._settings.time_limit_s, progress)
+            async with asyncio.timeout(self._settings.envelope_timeout_s):
+                await _envelope(smtp, mail)
+            outcome = await _content(smtp, mail.content, progress)
             again = isinstance(outcome, Accepted)
         except _Refused as refused:
             if refused.code == 421:  # the server is closing this connection (RFC 5321 §3.8)
                 return None if kept.mails else Transient("421")
             again = refused.stage is Stage.RCPT and await _reset(smtp)
             outcome = outcome_of(refused.stage, refused.code, refused.text)
-        except aiosmtplib.SMTPTimeoutError:
+        except TimeoutError:
             return Transient("timeout")
         except (aiosmtplib.SMTPException, OSError):
             return None
         finally:
             self._put_back(kept, again)
         return outcome
-
-    async def _envelope(self, smtp: SMTP, mail: Mail) -> None:
-        """MAIL, RCPT and DATA, up to the server's 354: nothing is committed to yet."""
-        sender, recipient = _path(mail.sender, Stage.MAIL), _path(mail.recipient, Stage.RCPT)
-        utf8 = not (sender + recipient).isascii()
-        if utf8 and not smtp.supports_extension("smtputf8"):
-            # RFC 6531 §3.6: such an address cannot be reached by a server without it.
-            raise _Refused(Stage.RCPT, 553, "5.6.7")
-        options = [b"SMTPUTF8"] if utf8 else []
-        commands = (
-            (Stage.MAIL, (b"MAIL", f"FROM:<{sender}>".encode(), *options), (250,)),
-            (Stage.RCPT, (b"RCPT", f"TO:<{recipient}>".encode()), (250, 251)),
-            (Stage.DATA, (b"DATA",), (354,)),
-        )
-        for stage, words, wanted in commands:
-            response = await smtp.execute_command(*words, timeout=COMMAND_S_MAX)
-            if response.code not in wanted:
-                raise _Refused(stage, response.code, response.message)
 
     async def _connect(self) -> SMTP:
         """A connection that is open, encrypted and signed in, within `connect_timeout_s`."""
@@ -281,8 +250,27 @@ class EmailChannel:
         return asyncio.get_running_loop().time()
 
 
-async def _content(smtp: SMTP, content: bytes, limit_s: float, progress: _Progress) -> Outcome:
-    """Writes the mail and its final dot, and waits for the word that counts."""
+async def _envelope(smtp: SMTP, mail: Mail) -> None:
+    """MAIL, RCPT and DATA, up to the server's 354: nothing is committed to yet."""
+    sender, recipient = _path(mail.sender, Stage.MAIL), _path(mail.recipient, Stage.RCPT)
+    utf8 = not (sender + recipient).isascii()
+    if utf8 and not smtp.supports_extension("smtputf8"):
+        # RFC 6531 §3.6: such an address cannot be reached by a server without it.
+        raise _Refused(Stage.RCPT, 553, "5.6.7")
+    options = [b"SMTPUTF8"] if utf8 else []
+    commands = (
+        (Stage.MAIL, (b"MAIL", f"FROM:<{sender}>".encode(), *options), (250,)),
+        (Stage.RCPT, (b"RCPT", f"TO:<{recipient}>".encode()), (250, 251)),
+        (Stage.DATA, (b"DATA",), (354,)),
+    )
+    for stage, words, wanted in commands:
+        response = await smtp.execute_command(*words, timeout=None)
+        if response.code not in wanted:
+            raise _Refused(stage, response.code, response.message)
+
+
+async def _content(smtp: SMTP, content: bytes, progress: _Progress) -> Outcome:
+    """Writes the mail and its final dot, and waits for the word that counts, as long as the caller lets it."""
     protocol = smtp.protocol
     if protocol is None:
         raise aiosmtplib.SMTPServerDisconnected("lost before the content")
@@ -292,9 +280,7 @@ async def _content(smtp: SMTP, content: bytes, limit_s: float, progress: _Progre
     protocol.write(stuffed + ending)
     progress.committed = True
     try:
-        response = await protocol.read_response(timeout=limit_s)
-    except aiosmtplib.SMTPTimeoutError:
-        return UnknownOutcome("timeout_after_dot")
+        response = await protocol.read_response()
     except (aiosmtplib.SMTPException, OSError):
         return UnknownOutcome("lost_after_dot")
     if response.code == 250:
@@ -304,7 +290,6 @@ async def _content(smtp: SMTP, content: bytes, limit_s: float, progress: _Progre
 
 
 QUEUED_AS: Final = re.compile(r"queued as ([A-Za-z0-9.-]{1,64})", re.IGNORECASE)
-ENHANCED: Final = re.compile(r"[245]\.(\d{1,3})\.(\d{1,3})\b")
 
 
 def _path(address: str, stage: Stage) -> str:
@@ -318,44 +303,6 @@ def _path(address: str, stage: Stage) -> str:
     if any(char in "<>" or char.isspace() or ord(char) < 32 or ord(char) == 127 for char in wire):
         raise _Refused(stage, 553, "5.1.3")
     return wire
-
-
-Rule = tuple[frozenset[Stage], str, Callable[[str], Outcome]]
-_OPENING = frozenset({Stage.CONNECT, Stage.AUTH})
-_ENVELOPE = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
-_LATE = frozenset({Stage.DATA, Stage.CONTENT})
-
-REFUSALS: Final[tuple[Rule, ...]] = (
-    (_OPENING, "", ConfigTrouble),
-    (_ENVELOPE, "530", ConfigTrouble),  # RFC 4954 §6: authentication required
-    (_ENVELOPE, "535", ConfigTrouble),
-    (_ENVELOPE | _LATE, "2.2.", Transient),  # a full mailbox is no dead one (RFC 3463 §3.3)
-    (frozenset({Stage.MAIL}), "3.4.", BadMessage),  # larger than the server takes (RFC 1870 §6)
-    (frozenset({Stage.MAIL}), "552", BadMessage),
-    (frozenset({Stage.MAIL}), "", ConfigTrouble),  # our sender: nobody's mail gets through
-    # «Relay denied» answers RCPT for every recipient alike: a policy is no word on the address.
-    (frozenset({Stage.RCPT}), "7.", BadMessage),
-    (frozenset({Stage.RCPT}), "5.", BadMessage),  # the protocol (RFC 3463 §3.6)
-    (frozenset({Stage.RCPT}), "", DeadTarget),
-    (_LATE, "", BadMessage),
-)
-"""A 5xx: the first rule whose stage and word fit. The word is a reply code, or the beginning of the last two numbers of
-the enhanced code; "" fits all."""
-
-
-def outcome_of(stage: Stage, code: int, text: str) -> Outcome:
-    """What a refusal means. 4xx: later. An answer that is no SMTP says nothing, so after the content it is unknown."""
-    enhanced = ENHANCED.match(text)
-    detail = f"{enhanced[1]}.{enhanced[2]}" if enhanced else ""
-    word = f"{code} {enhanced[0]}" if enhanced else str(code)
-    if 400 <= code < 500:
-        return Transient(word)
-    if not 500 <= code < 600:
-        return UnknownOutcome("unreadable_answer") if stage is Stage.CONTENT else Transient("unreadable_answer")
-    for stages, prefix, outcome in REFUSALS:
-        if stage in stages and (str(code) == prefix or f"{detail}.".startswith(prefix)):
-            return outcome(word)
-    return BadMessage(word)
 
 
 def _unconnected(error: Exception) -> Outcome:
@@ -377,7 +324,7 @@ NO_TLS_SPOKEN: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"
 async def _reset(smtp: SMTP) -> bool:
     """Ends a refused transaction so that the connection can serve the next mail."""
     try:
-        await smtp.rset(timeout=COMMAND_S_MAX)
+        await smtp.rset(timeout=QUIT_S_MAX)
     except (aiosmtplib.SMTPException, OSError):
         return False
     return True

@@ -206,6 +206,8 @@ class Connection(asyncio.Protocol):
         self._wake_at(self._opened + self._limits.settings_limit_s)
 
     def data_received(self, received: bytes) -> None:
+        if self._over:
+            return
         self._heard = self._loop.time()
         self._pinged = None
         try:
@@ -215,7 +217,7 @@ class Connection(asyncio.Protocol):
             return
         self._advance()
         self._flush()
-        if self._engine.finished and not self._over:
+        if self._engine.finished and not self._over:  # a peer that broke the rules, or ended without GOAWAY
             self._end("connection_closed" if self.ready.done() else "not_http2")
             self._close_transport()
 
@@ -410,5 +412,6 @@ class Connection(asyncio.Protocol):
 
 
 def _response(exchange: _Exchange) -> Response:
-    status = next((value for name, value in exchange.headers if name == b":status"), b"0")
-    return Response(int(status), exchange.headers, b"".join(exchange.received)[:BODY_BYTES_MAX])
+    status = next((value for name, value in exchange.headers if name == b":status"), b"")
+    body = b"".join(exchange.received)[:BODY_BYTES_MAX]
+    return Response(int(status) if status.isdigit() else 0, exchange.headers, body)

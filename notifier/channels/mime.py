@@ -25,6 +25,7 @@ LINE_CHARS_MAX: Final = 76
 ENCODED_WORD_BYTES_MAX: Final = 42
 """56 base64 characters: with `=?utf-8?b?…?=` an encoded word stays under its 75."""
 HEADER_TEXT_CHARS_MAX: Final = 300
+BEYOND_ASCII: Final = bytes(range(128, 256))
 URL_CHARS_MAX: Final = 900
 """An URL cannot be folded, and a line ends at 998 (RFC 5322 §2.1.1)."""
 
@@ -167,7 +168,7 @@ def _part(subtype: str, text: str) -> tuple[list[tuple[str, str]], bytes]:
     """Quoted-printable where most is ASCII (spam filters like what they can read), else base64; ends a line."""
     lines = "\n".join(text.splitlines()) + "\n"
     raw = lines.replace("\n", CRLF).encode(errors="replace")
-    if sum(byte > 126 for byte in raw) * 6 <= len(raw):
+    if (len(raw) - len(raw.translate(None, BEYOND_ASCII))) * 6 <= len(raw):
         encoding, content = "quoted-printable", binascii.b2a_qp(raw)
     else:
         encoding, content = "base64", _base64_lines(raw)

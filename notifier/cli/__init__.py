@@ -80,7 +80,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
     # What the phones show is the matter; only what goes wrong is said between.
     set_up_logging(form=config.log.form, level="warning")
-    return asyncio.run(app.demo(config, started=lambda url: greet(config, url)))
+    return asyncio.run(app.demo(config, pace_s=arguments.pace))
 
 
 def greet(config: Config, url: str) -> None:

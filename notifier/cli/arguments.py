@@ -45,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
 
     command(commands, "serve", "run the service until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration")
-    command(commands, "demo", "the service with two people and recorded events, shown on the terminal")
+    demo = command(commands, "demo", "the service with two people and recorded events, shown on the terminal")
+    demo.add_argument("--pace", type=_seconds, default=4.0, metavar="S", help="seconds between two scenes (default: 4)")
     command(commands, "check-config", "name every fault of a configuration, and say what was understood")
 
     explain = remote(commands, "explain", "why a person was notified, or was not")
@@ -98,6 +99,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000:
         raise argparse.ArgumentTypeError("a number from 1 to 1000")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3_600:
+        raise argparse.ArgumentTypeError("seconds from 0 to 3600")
+    return seconds
 
 
 def _columns() -> int:

@@ -15,10 +15,14 @@ from notifier.config.keys import LOCAL_TOKEN
 from notifier.config.reader import SECRETS
 from notifier.config.sections import Config, Source
 
+TRIAL_USER = "ann@localhost"
+"""Whom the built-in configuration gives a phone on the terminal, so that the first event rings."""
+NEW_UID = "'$(date +%s)'"
+"""Closes the shell's quotes for a moment: each run of the line is another mail."""
 TRIAL = {
     "event": "MessageNew",
-    "user": "ann@localhost",
-    "uri": "imap://ann%40localhost@localhost/INBOX;UIDVALIDITY=1/;UID=1",
+    "user": TRIAL_USER,
+    "uri": f"imap://ann%40localhost@localhost/INBOX;UIDVALIDITY=1/;UID={NEW_UID}",
     "messageContent": "From: Ben <ben@example.org>\r\nSubject: Lunch?\r\n\r\nToday at noon?",
 }
 """An event in the plain binding."""
@@ -52,7 +56,11 @@ def greeting(config: Config, url: str) -> list[str]:
         lines.append("This terminal plays every provider without credentials: it shows what they would have been sent.")
     if config.path is not None or "local" not in config.sources:
         return [*lines, f"Try: curl {url}/readyz"]
-    return [*lines, "Report a mail:", f"  {_report(url, config.store.path.parent / LOCAL_TOKEN)}"]
+    return [
+        *lines,
+        f"Report a mail for {TRIAL_USER}, and a phone rings here:",
+        f"  {_report(url, config.store.path.parent / LOCAL_TOKEN)}",
+    ]
 
 
 def _report(url: str, token_file: Path) -> str:

@@ -81,7 +81,12 @@ def default_config(
     """
     base = (base or Path.cwd()).absolute()
     var = base / "var"
-    document: dict[str, Any] = {"store": {"url": f"{SQLITE}{var / database}"}, "channels": {"console": True}}
+    document: dict[str, Any] = {
+        "store": {"url": f"{SQLITE}{var / database}"},
+        "channels": {"console": True},
+        # Who tries it out wants to see something before he looks elsewhere.
+        "preferences": {"timing": {"grace": "1s", "active_grace": "1s"}},
+    }
     if make or (var / OPERATOR_TOKEN).exists():
         document["operator"] = {"token": read_or_make(var / OPERATOR_TOKEN)}
     if make or (var / LOCAL_TOKEN).exists():

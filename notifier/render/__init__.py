@@ -38,6 +38,8 @@ __all__ = ["PAGES", "DigestMaterial", "Material", "Renderer"]
 DEFAULT_LOCALE: Final = "en"
 TEXT_CHARS_MAX: Final = 256 * 1024
 """A longer text is a template's mistake."""
+SIGNATURE: Final = "-- "
+"""Begins the foot of a mail; mail programs know it by its space (RFC 3676 §4.3)."""
 SAME_AS: Final = {"mail.vip": "mail.new"}
 """Categories that are worded like another."""
 
@@ -135,7 +137,7 @@ class Renderer:
         """Without the blank ends and runs of blank lines that conditions leave behind."""
         kept: list[str] = []
         for line in self._render(locale, category, file, context).strip().splitlines():
-            clean = line.rstrip()
+            clean = line if line == SIGNATURE else line.rstrip()
             if clean or (kept and kept[-1]):
                 kept.append(clean)
         return "\n".join(kept)

@@ -113,22 +113,23 @@ def message_line(
     level = min(privacy, Privacy.SENDER) if message.sealed else privacy
     if level < Privacy.SENDER:
         return Line(category=category)
+    called = voice or message.context in CALLS
     moment = at or message.date
     subject = message.subject if level >= Privacy.SUBJECT else ""
     return Line(
         level=int(level),
         category=category,
-        sender=harmless(_sender(message, voice), SENDER_CHARS_MAX),
-        shows_subject=level >= Privacy.SUBJECT and (bool(subject) or not voice),  # nobody gives a call a subject
+        sender=harmless(_sender(message, called), SENDER_CHARS_MAX),
+        shows_subject=level >= Privacy.SUBJECT and (bool(subject) or not called),  # nobody gives a call a subject
         subject=harmless(subject, SUBJECT_CHARS_MAX),
         snippet=harmless(message.snippet, SNIPPET_CHARS_MAX) if level >= Privacy.PREVIEW else "",
-        duration=Speech.duration(message.duration_s) if message.duration_s > 0 else "",
+        duration=Speech.duration(message.duration_s) if called and message.duration_s > 0 else "",
         at=Moment(moment, zone, locale) if moment is not None else None,
     )
 
 
-def _sender(message: MessageSummary, voice: bool) -> str:
-    caller = (message.caller_name or message.caller) if voice or message.context in CALLS else ""
+def _sender(message: MessageSummary, called: bool) -> str:
+    caller = (message.caller_name or message.caller) if called else ""
     return caller or message.sender.name.strip() or message.sender.address
 
 

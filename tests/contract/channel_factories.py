@@ -13,11 +13,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
+
 from notifier.channels import Channel
 from notifier.channels.apns import ApnsChannel
+from notifier.channels.email import EmailChannel, EmailSettings
 from notifier.channels.fcm import FcmChannel
+from notifier.channels.sms import SmsChannel, SmsSettings
 from notifier.model.message import Mail, Message, Push, PushKind, Sms
-from tests.servers import apns, fcm
+from tests.servers import apns, fcm, smtp, twilio
 from tests.servers.http2 import Answer, Cut, Http2Server, Received, Script, Silence
 
 NOW = datetime.now(UTC)
@@ -119,7 +123,84 @@ async def fcm_rig(folder: Path, time_limit_s: float, in_flight_max: int) -> Asyn
         await channel.close()
 
 
+@asynccontextmanager
+async def sms_rig(folder: Path, time_limit_s: float, in_flight_max: int) -> AsyncIterator[Rig]:
+    def number_of(message: int) -> str:
+        return f"+49151{message:08d}"
+
+    async with twilio.TwilioServer() as server:
+
+        def scripted(answer: twilio.Answer) -> Callable[[int], None]:
+            return lambda message: server.script(number_of(message), answer)
+
+        settings = SmsSettings(
+            account_sid=twilio.ACCOUNT_SID,
+            auth_token=twilio.AUTH_TOKEN,
+            from_="+15005550006",
+            base_url=server.url,
+            time_limit_s=time_limit_s,
+            in_flight_max=in_flight_max,
+        )
+        channel = SmsChannel(settings)
+        yield Rig(
+            channel=channel,
+            route="sms",
+            message=lambda message: msgspec.structs.replace(SMS, id=UUID(int=message), to=number_of(message)),
+            foreign=MAIL,
+            private=number_of,
+            refuse=scripted(twilio.Refuse(21211)),
+            silence=scripted(twilio.Slow()),
+            slow=scripted(twilio.Late(SLOW_S)),
+            cut=scripted(twilio.Drop(recorded=True)),
+            down=server.stop,
+            arrived=lambda: [int(number.removeprefix("+49151")) for number in server.seen],
+            taken=server.saw,
+        )
+        await channel.close()
+
+
+@asynccontextmanager
+async def email_rig(folder: Path, time_limit_s: float, in_flight_max: int) -> AsyncIterator[Rig]:
+    def address_of(message: int) -> str:
+        return f"{message}@example.net"
+
+    async with smtp.SmtpServer() as server:
+
+        def scripted(answer: smtp.Answer) -> Callable[[int], None]:
+            return lambda message: server.script(answer, to=address_of(message))
+
+        settings = EmailSettings(
+            host=server.host,
+            port=server.port,
+            tls="none",
+            from_="notify@example.org",
+            # The limit of a whole attempt is the sum of its parts.
+            time_limit_s=time_limit_s / 4,
+            envelope_timeout_s=time_limit_s / 4,
+            connect_timeout_s=time_limit_s / 2,
+            connections_max=in_flight_max,
+        )
+        channel = EmailChannel(settings)
+        yield Rig(
+            channel=channel,
+            route="email",
+            message=lambda message: msgspec.structs.replace(MAIL, id=UUID(int=message), recipient=address_of(message)),
+            foreign=SMS,
+            private=address_of,
+            refuse=scripted(smtp.Say("RCPT", "550 5.1.1 unknown")),
+            silence=scripted(smtp.Mute("CONTENT", recorded=True)),
+            slow=scripted(smtp.Late(SLOW_S)),
+            cut=scripted(smtp.Cut("CONTENT", recorded=True)),
+            down=server.stop,
+            arrived=lambda: [int(mail.recipients[0].partition("@")[0]) for mail in server.received],
+            taken=server.took,
+        )
+        await channel.close()
+
+
 FACTORIES: dict[str, Factory] = {
     "apns": apns_rig,
     "fcm": fcm_rig,
+    "sms": sms_rig,
+    "email": email_rig,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -20,7 +21,7 @@ from uuid import UUID
 
 import pytest
 
-from notifier.channels import apns_client
+from notifier.channels import apns_client, http2_engine
 from notifier.channels.apns import ApnsChannel
 from notifier.channels.fcm import FcmChannel
 from notifier.channels.http2 import Limits
@@ -38,8 +39,16 @@ from tests.servers import apns, fcm
 from tests.servers.http2 import Answer, Cut, Held, Http2Server, Reset, Silence
 
 NOW = datetime.now(UTC)
+REFUSED_STREAM = 0x7
 
 pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(params=["ngh2", "h2"], autouse=True)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything holds on the fallback too."""
+    if request.param == "h2":
+        monkeypatch.setattr(http2_engine, "ngh2", None)
 
 
 def push(number: int, body: str = "Lunch?") -> Push:
@@ -306,6 +315,36 @@ def test_a_cut_connection_is_unknown_for_what_was_under_way_and_nothing_is_repea
             assert set(outcomes) == {UnknownOutcome("connection_lost")}
             assert kinds(await send_all(channel, map(push, range(51, 101)))) == {"Accepted": 50}
             assert (standin.connections, repeats(standin), standin.count) == (2, set(), 101)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_every_push_has_one_outcome_and_none_is_sent_twice(tmp_path: Path, seed: int) -> None:
+    """Resets, cuts, silence, refusals and GOAWAYs at random: only what the server disowned may come again."""
+    chance = random.Random(seed)
+    troubles = (
+        *(Reset(), Reset(REFUSED_STREAM), Silence(), Cut(), Answer(delay_s=0.05)),
+        *(Answer(503, b""), apns.refusal(410, "Unregistered", timestamp=1)),
+    )
+
+    async def run() -> None:
+        async with apns_pair(tmp_path, time_limit_s=0.4) as (standin, channel):
+            disowned = set()
+            for number in range(1, 601):
+                if chance.random() < 0.3:
+                    trouble = chance.choice(troubles)
+                    standin.script(token(number), trouble)
+                    disowned |= {str(UUID(int=number))} if trouble == Reset(REFUSED_STREAM) else set()
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(send_all(channel, map(push, range(1, 601)), width=30))
+                while not task.done():
+                    await asyncio.sleep(0.05)
+                    standin.goaway()
+            assert len(task.result()) == 600
+            assert repeats(standin) <= disowned
+            arrived = standin.per("apns-id").keys()
+            assert all(outcome.reference in arrived for outcome in task.result() if isinstance(outcome, Accepted))
 
     asyncio.run(run())
 

@@ -90,7 +90,7 @@ def test_one_fault_is_one_attempt_one_outcome_and_the_next_mail_goes_through(
 ) -> None:
     async def play(server: SmtpServer) -> None:
         server.script(answer)
-        channel = a_channel(server, time_limit_s=0.3)
+        channel = a_channel(server, connect_timeout_s=0.2, envelope_timeout_s=0.2, time_limit_s=0.2)
         assert await channel.send(a_mail(), NOW) == outcome
         assert len(server.received) == taken
         assert isinstance(await channel.send(a_mail("bob@example.net"), NOW), Accepted)

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from notifier.channels.apns import ApnsSettings
-from tests.servers.http2 import Answer, Http2Server, Received, ServerConnection
+from tests.servers.http2 import KEPT_MAX, Answer, Http2Server, Received, ServerConnection
 
 TOPIC: Final = "org.example.mail"
 TOKEN_AGE_S: Final = 3_600
@@ -150,7 +150,7 @@ class ApnsStandIn(Http2Server):
         if token in self.offline:
             if headers.get("apns-expiration") != "0":  # 0: try once, do not store
                 self.stored[token, headers["apns-topic"]] = request
-        elif headers.get("apns-push-type") == "alert":
+        elif headers.get("apns-push-type") == "alert" and len(self.shown) < KEPT_MAX:
             self.shown[token, headers.get("apns-collapse-id", headers.get("apns-id", ""))] = request
 
     def _path(self, request: Received) -> Answer | None:

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,13 +31,15 @@ from tests.servers import require_binary
 INTEGRATION = Path(notifier.__file__).parent / "integrations" / "dovecot"
 PASSWORD = "secret"
 DOMAIN = "mail.example"
-USERS = ("alice", "bob", "carol", "dave")
+USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "gina", "hugo", "ivan", "judy", "kim")
 CAROLS_QUOTA_KB = 40
 PACKAGES = "dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d dovecot-sieve"
 START_S = 20.0
 STOP_S = 10.0
 CLIENT_S = 20.0
 POLL_S = 0.02
+PATHS: Mapping[str, str] = {"lua": "/lua", "export": "/export", "quota": "/quota", "ox": "/ox"}
+"""Who posts where below the endpoint's base: a recorder tells them apart by it."""
 
 CONFIG = """
 base_dir = {root}/run
@@ -126,7 +128,7 @@ protocol lmtp {{
 
 OX = """
 plugin {{
-  push_notification_driver2 = ox:url=http://dovecot:{token}@{host}/ox timeout_msecs=1000 max_retries=0
+  push_notification_driver2 = ox:url=http://dovecot:{token}@{host}{path} timeout_msecs=1000 max_retries=0
 }}
 """
 
@@ -135,15 +137,17 @@ class Dovecot:
     """Started by the constructor, stopped by `stop()` or the end of `with`.
 
     `url` is the endpoint's base: the Lua script posts to `url/lua`, the exporter to `url/export`, the quota script to
-    `url/quota`, and the ox driver, if asked for, puts to `url/ox`. All have `token`, as Bearer or Basic password. Users
-    are alice, bob, carol and dave @mail.example; carol may store CAROLS_QUOTA_KB.
+    `url/quota`, and the ox driver, if asked for, puts to `url/ox`; or to what `paths` says instead. All have `token`,
+    as Bearer or Basic password. Users are USERS @mail.example; carol may store CAROLS_QUOTA_KB.
     """
 
-    def __init__(self, url: str, *, token: str = "token-1", ox: bool = False) -> None:
+    def __init__(
+        self, url: str, *, token: str = "token-1", ox: bool = False, paths: Mapping[str, str] = PATHS
+    ) -> None:
         self.binary = require_binary("dovecot", PACKAGES)
         self.sievec = require_binary("sievec", PACKAGES)
         _require_2_3(self.binary)
-        self.url, self.token = url, token
+        self.url, self.token, self.paths = url, token, paths
         self.root = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self.imap_port, self.pop3_port, self.lmtp_port = _free_ports(3)
         self.internal_user, self.login_user, self.mail_user = _service_users()
@@ -242,7 +246,7 @@ class Dovecot:
             pop3=self.pop3_port,
             lmtp=self.lmtp_port,
         )
-        return text + (OX.format(token=self.token, host=host) if ox else "")
+        return text + (OX.format(token=self.token, host=host, path=self.paths["ox"]) if ox else "")
 
     def _shipped_config(self) -> str:
         """`notifier-2.3.conf` with this test's addresses, folders and names."""
@@ -250,7 +254,7 @@ class Dovecot:
         endpoint = "127.0.0.1:5423/v1/events/dovecot"
         host = self.url.removeprefix("http://")
         for line, path in (("notifier_url = ", "lua"), ("transport_args = ", "export"), ("executable = ", "quota")):
-            text = re.sub(rf"^(\s*{line}.*){re.escape(endpoint)}", rf"\g<1>{host}/{path}", text, flags=re.MULTILINE)
+            text = re.sub(rf"^(\s*{line}.*){re.escape(endpoint)}", rf"\g<1>{host}{self.paths[path]}", text, flags=re.MULTILINE)
         text = text.replace("dovecot:TOKEN@", f"dovecot:{self.token}@")
         text = text.replace("/etc/dovecot/notifier", str(self.root / "notifier"))
         text = text.replace("/var/lib/notifier-dovecot", str(self.root / "pause"))

@@ -136,6 +136,12 @@ class FcmStandIn(Http2Server):
         authority().cert_pem.write_to_path(str(folder / "ca.pem"))
         return str(folder / "ca.pem")
 
+    def issue(self) -> str:
+        """A new access token."""
+        token = f"ya29.{uuid4().hex}"
+        self._alive.add(token)
+        return token
+
     def expire_tokens(self) -> None:
         """Every access token issued so far is answered 401."""
         self._alive.clear()
@@ -170,9 +176,9 @@ class FcmStandIn(Http2Server):
             return web.json_response({"error": "invalid_grant"}, status=400)
         if form["grant_type"] != GRANT or claims["iss"] != ACCOUNT or claims["scope"] != SCOPE:
             return web.json_response({"error": "invalid_scope"}, status=400)
-        token = f"ya29.{uuid4().hex}"
-        self._alive.add(token)
-        return web.json_response({"access_token": token, "expires_in": self._token_life_s, "token_type": "Bearer"})
+        return web.json_response(
+            {"access_token": self.issue(), "expires_in": self._token_life_s, "token_type": "Bearer"}
+        )
 
     # The send endpoint
 

@@ -300,10 +300,12 @@ class ServerConnection(asyncio.Protocol):
         self._soon()
 
     def goaway(self, last_stream_id: int | None, code: int, debug: bytes) -> None:
+        if self._leaving:
+            return
         self._leaving = True
         last = self._seen if last_stream_id is None else last_stream_id
         self._http.send_goaway(code, last_stream_id=last, debug_data=debug)
-        self._soon()
+        self._flush()  # before another request is read: it would be above the last stream
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         self._later.add(self._loop.call_later(delay_s, call))

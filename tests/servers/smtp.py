@@ -47,7 +47,16 @@ class Mute:
     recorded: bool = False
 
 
-Answer = Say | Cut | Mute
+@dataclass(frozen=True)
+class Late:
+    """The mail is taken, and that is said after a while."""
+
+    delay_s: float
+    stage: Stage = "CONTENT"
+    recorded: bool = True
+
+
+Answer = Say | Cut | Mute | Late
 
 
 @dataclass(frozen=True)
@@ -71,24 +80,43 @@ class SmtpServer:
         self.quits = 0
         self._tls, self._implicit, self._auth = tls, implicit, auth
         self._answers: list[Answer] = []
+        self._answers_to: dict[str, list[Answer]] = {}
+        self._arrival = asyncio.Condition()
         self._open: set[_Session] = set()
         self._closing = asyncio.Event()
         self._all_gone = asyncio.Event()
         self._all_gone.set()
         self._server: asyncio.Server | None = None
 
-    def script(self, *answers: Answer) -> None:
-        """What is answered next, each at its stage."""
-        self._answers.extend(answers)
+    def script(self, *answers: Answer, to: str = "") -> None:
+        """What is answered next, each at its stage; from RCPT on also to one recipient alone."""
+        (self._answers_to.setdefault(to, []) if to else self._answers).extend(answers)
+
+    async def stop(self) -> None:
+        """Cannot be reached from now on."""
+        if self._server is not None:
+            self._server.close()
+        self.hang_up()
+
+    async def took(self, count: int) -> None:
+        """Until that many mails were taken."""
+        async with self._arrival:
+            await self._arrival.wait_for(lambda: len(self.received) >= count)
+
+    async def record(self, mail: Received) -> None:
+        async with self._arrival:
+            self.received.append(mail)
+            self._arrival.notify_all()
 
     def hang_up(self) -> None:
         """Closes every connection, as a server does with idle ones."""
         for session in list(self._open):
             session.cut()
 
-    def take(self, stage: Stage) -> Answer | None:
-        if self._answers and self._answers[0].stage == stage:
-            return self._answers.pop(0)
+    def take(self, stage: Stage, to: str = "") -> Answer | None:
+        for answers in (self._answers_to.get(to, []), self._answers):
+            if answers and answers[0].stage == stage:
+                return answers.pop(0)
         return None
 
     async def __aenter__(self) -> Self:
@@ -170,7 +198,7 @@ class _Session(SMTP):
             await super().smtp_MAIL(arg)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
-        if await self._agreed("RCPT"):
+        if await self._agreed("RCPT", (arg or "").partition("<")[2].partition(">")[0]):
             await super().smtp_RCPT(arg)
 
     async def smtp_DATA(self, arg: str | None) -> None:
@@ -182,16 +210,20 @@ class _Session(SMTP):
         await super().smtp_QUIT(arg)
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        answer = self._script.take("CONTENT")
-        if answer is None or (isinstance(answer, Cut | Mute) and answer.recorded):
+        answer = self._script.take("CONTENT", envelope.rcpt_tos[0])
+        if answer is None or (isinstance(answer, Cut | Mute | Late) and answer.recorded):
             user = session.auth_data.login.decode() if session.authenticated else ""
             sender = "" if envelope.mail_from in (None, "<>") else envelope.mail_from
             encrypted = self.transport is not None and self.transport.get_extra_info("sslcontext") is not None
             mail = Received(sender, tuple(envelope.rcpt_tos), envelope.content, user, encrypted)
-            self._script.received.append(mail)
+            await self._script.record(mail)
+        accepted = f"250 2.0.0 Ok: queued as {len(self._script.received):06X}"
         match answer:
             case None:
-                return f"250 2.0.0 Ok: queued as {len(self._script.received):06X}"
+                return accepted
+            case Late(delay_s=delay_s):
+                await asyncio.sleep(delay_s)
+                return accepted
             case Say(reply=reply):
                 return reply
             case Cut():
@@ -200,16 +232,16 @@ class _Session(SMTP):
                 await self._script.silence()
         return "250 too late"
 
-    async def _agreed(self, stage: Stage) -> bool:
+    async def _agreed(self, stage: Stage, to: str = "") -> bool:
         """True to go on as usual; else the script's answer was given."""
-        match self._script.take(stage):
+        match self._script.take(stage, to):
             case None:
                 return True
             case Say(reply=reply):
                 await self.push(reply)
             case Cut():
                 self.cut()
-            case Mute():
+            case Mute() | Late():
                 await self._script.silence()
         return False
 

@@ -49,13 +49,20 @@ class Slow:
 
 
 @dataclass(frozen=True)
+class Late:
+    """Takes the message and says so after a while."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True)
 class Drop:
     """Cuts the line: before the message was taken, or after."""
 
     recorded: bool
 
 
-Answer = Refuse | Raw | Slow | Drop
+Answer = Refuse | Raw | Slow | Late | Drop
 
 
 class TwilioServer:
@@ -63,6 +70,8 @@ class TwilioServer:
 
     def __init__(self, account_sid: str = ACCOUNT_SID, auth_token: str = AUTH_TOKEN) -> None:
         self.sent: list[dict[str, str]] = []
+        self.seen: list[str] = []
+        """The numbers of all requests that were well formed, whatever became of them."""
         self.requests = 0
         self.url = ""
         self.in_flight = self.in_flight_peak = 0
@@ -70,6 +79,7 @@ class TwilioServer:
         self._credentials = "Basic " + base64.b64encode(f"{account_sid}:{auth_token}".encode()).decode()
         self._answers: dict[str, deque[Answer]] = defaultdict(deque)
         self._closing = asyncio.Event()
+        self._arrival = asyncio.Condition()
         self._runner: web.AppRunner | None = None
 
     def script(self, number: str, *answers: Answer) -> None:
@@ -90,9 +100,18 @@ class TwilioServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Cannot be reached from now on."""
         self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def saw(self, count: int) -> None:
+        """Until that many well-formed requests have come."""
+        async with self._arrival:
+            await self._arrival.wait_for(lambda: len(self.seen) >= count)
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
@@ -102,6 +121,9 @@ class TwilioServer:
             form = {name: str(value) for name, value in (await request.post()).items()}
             if refusal := self._check(request, form):
                 return _error(refusal, form.get("To", ""))
+            async with self._arrival:
+                self.seen.append(form["To"])
+                self._arrival.notify_all()
             answers = self._answers[form["To"]]
             return await self._answer(answers.popleft() if answers else None, form, request)
         finally:
@@ -132,6 +154,10 @@ class TwilioServer:
                 if recorded:
                     self._accept(form)
                 return web.Response(status=status, text=text, headers=headers)
+            case Late(delay_s=delay_s):
+                accepted = self._accept(form)
+                await asyncio.sleep(delay_s)
+                return web.json_response(accepted, status=201)
             case Slow():
                 self._accept(form)
                 await self._closing.wait()

@@ -53,7 +53,7 @@ def test_an_sms_shows_its_text_and_not_its_number() -> None:
 
 def test_a_mail_shows_subject_and_text_without_its_foot() -> None:
     content = compose(
-        Rendered(title="Grüße: 7 new messages", body="Inbox\n* Anna, 08:12\n\n--\nfoot", html="<p>x</p>"),
+        Rendered(title="Grüße: 7 new messages", body="Inbox\n* Anna, 08:12\n\n-- \nfoot", html="<p>x</p>"),
         sender="N <n@example.org>",
         recipient="anna@example.net",
         message_id="<1@example.org>",

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.channels.email import EmailSettings, Stage, compose, outcome_of
+from notifier.channels.email import EmailSettings, compose
+from notifier.channels.email_replies import Stage, outcome_of
 from notifier.engine.loops import is_our_mail, is_ours, list_id, message_id
 from notifier.errors import RenderError
 from notifier.model.event import Address, MessageSummary

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from notifier.channels.fit import sms_segments
-from notifier.channels.sms import OUTCOME_BY_CODE, SmsChannel, SmsSettings, outcome_of
+from notifier.channels.sms import SmsChannel, SmsSettings
+from notifier.channels.sms_codes import OUTCOME_BY_CODE, outcome_of
 from notifier.model.message import Mail, Sms
 from notifier.model.notification import (
     Accepted,

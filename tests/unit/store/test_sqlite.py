@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from notifier.errors import InUse, StoreUnavailable
-from notifier.store.database import Transaction
+from notifier.store.database import Row, Transaction, Work
 from notifier.store.sqlite import Deferred, SqliteDatabase, copy_database
 
 
@@ -27,8 +27,12 @@ async def running(path: Path) -> AsyncIterator[SqliteDatabase]:
     database.close()
 
 
-async def add_key(tx: Transaction, key: bytes) -> list[tuple[bytes]]:
+async def add_key(tx: Transaction, key: bytes) -> list[Row]:
     return await tx.rows("event_key_claim", {"key": key, "until": 10, "received": 1})
+
+
+def adding(key: bytes) -> Work[list[Row]]:
+    return lambda tx: add_key(tx, key)
 
 
 def test_what_was_answered_is_there_after_the_process_is_gone(tmp_path: Path) -> None:
@@ -47,7 +51,7 @@ def test_a_statement_that_fails_does_not_sink_its_neighbours(tmp_path: Path) -> 
 
     async def scenario() -> None:
         async with running(tmp_path / "n.db") as database, asyncio.TaskGroup() as group:
-            good = [group.create_task(database.transact(lambda tx, key=key: add_key(tx, key))) for key in (b"a", b"b")]
+            good = [group.create_task(database.transact(adding(key))) for key in (b"a", b"b")]
             with pytest.raises(apsw.ConstraintError):
                 await database.transact(broken)
             assert [len(await task) for task in good] == [1, 1]

@@ -1,6 +1,6 @@
 -- name: person_create
--- Known from now on; an existing row keeps everything.
-insert into person(id, name, tenant, first_seen) values (:id, :name, :tenant, :now) on conflict(id) do nothing
+-- Known from now on, and planned once (his digest has a next slot); an existing row keeps everything.
+insert into person(id, name, tenant, first_seen, replan) values (:id, :name, :tenant, :now, 1) on conflict(id) do nothing
 
 -- name: person_known
 select id from person where id = :id
@@ -55,8 +55,8 @@ insert into layer(kind, name, document, rev) values (:kind, :name, :document, 1)
 on conflict(kind, name) do update set document = excluded.document, rev = rev + 1 returning rev
 
 -- name: layer_replan
--- Whoever has something waiting is planned again under the new layer.
-update person set replan = 1 where id in (select person from notification where state in (0, 1, 2))
+-- Whoever has something waiting, a digest included, is planned again under the new layer.
+update person set replan = 1 where digest_due > 0 or id in (select person from notification where state in (0, 1, 2))
 
 -- name: device_read
 select d.id, d.platform, d.app, d.token, d.environment, d.name, d.registered, d.badge, d.privacy, d.fetch, d.locale,

@@ -1,0 +1,115 @@
+"""The history over HTTP: one row an event, its outcome from what really became of it, paged and private."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from notifier.model.item import Cause
+from notifier.model.notification import State, Verdict
+from tests.doors import BOB, House, in_house, user_token
+from tests.past import DIGESTED, JUNKED, SENT, happen, push_id
+
+HISTORY = "/v1/users/me/notifications"
+
+
+def test_a_row_says_what_came_what_became_of_it_and_why(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        id = await happen(house.doors.database, 1, SENT, [State.ACCEPTED])
+        (row,) = (await house.ask("GET", HISTORY)).json["notifications"]
+        assert row["id"] == str(id)
+        assert (row["event"], row["category"], row["outcome"]) == ("MessageNew", "mail.new", "sent")
+        assert row["message"] == {
+            "mailbox": "INBOX",
+            "from": "Bob",
+            "subject": "Lunch",
+            "state": "open",
+            "cause": None,
+        }
+        assert row["why"][0] == "It counts as mail.new."
+        (delivery,) = row["deliveries"]
+        assert (delivery["id"], delivery["state"], delivery["outcome"]) == (str(push_id(1)), "accepted", "sent")
+        assert delivery["target"]["type"] == "device"
+        assert delivery["attempts"][0]["code"] == "500"
+        whole = await house.ask("GET", f"{HISTORY}/{id}")
+        assert {**whole.json, "trace": None} == {**row, "trace": None}
+        assert whole.json["trace"][0] == {
+            "step": "category",
+            "channel": None,
+            "why": "category",
+            "detail": {"category": "mail.new"},
+        }
+        assert (await house.ask("GET", f"{HISTORY}/{id.hex}")).status == 200, "with or without its dashes"
+
+    in_house(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "states", "cause", "outcome"),
+    [
+        (SENT, [State.AVAILABLE], None, "waiting"),
+        (SENT, [State.CLAIMED], None, "waiting"),
+        (SENT, [State.ACCEPTED, State.DISCARDED], None, "sent"),
+        (SENT, [State.AVAILABLE], Cause.READ, "retracted"),
+        (SENT, [State.AVAILABLE], Cause.TARGET_GONE, "failed"),
+        (SENT, [State.DISCARDED], None, "failed"),
+        (SENT, [State.EXPIRED], None, "expired"),
+        (SENT, [State.UNKNOWN], None, "unknown"),
+        (SENT, [State.AVAILABLE], Cause.SUPERSEDED, "collapsed"),
+        (DIGESTED, [], None, "digested"),
+        (JUNKED, [], None, "suppressed"),
+    ],
+)
+def test_the_outcome_follows_from_what_became_of_it(
+    tmp_path: Path, verdict: Verdict, states: list[State], cause: Cause | None, outcome: str
+) -> None:
+    async def scenario(house: House) -> None:
+        await happen(house.doors.database, 1, verdict, states, cause=cause)
+        (row,) = (await house.ask("GET", HISTORY)).json["notifications"]
+        assert row["outcome"] == outcome
+        assert row["reason"] == ("junk" if outcome == "suppressed" else None)
+        assert (row["until"] is not None) == (outcome in ("waiting", "held"))
+
+    in_house(tmp_path, scenario)
+
+
+def test_pages_follow_one_another_without_a_gap_or_a_repeat(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        ids = [str(await happen(house.doors.database, number)) for number in range(1, 8)]
+        found: list[str] = []
+        query = "?limit=3"
+        while query:
+            answer = (await house.ask("GET", HISTORY + query)).json
+            found += [row["id"] for row in answer["notifications"]]
+            query = f"?limit=3&cursor={answer['next']}" if "next" in answer else ""
+        assert found == ids[::-1]
+
+    in_house(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "201", "x", "", "1e2", "9" * 40])
+def test_a_limit_out_of_bounds_is_refused(tmp_path: Path, limit: str) -> None:
+    async def scenario(house: House) -> None:
+        assert (await house.ask("GET", f"{HISTORY}?limit={limit}")).status == 422
+
+    in_house(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("cursor", ["", "!", "é", "A" * 30, "_" * 11])
+def test_a_cursor_of_ones_own_making_is_refused(tmp_path: Path, cursor: str) -> None:
+    async def scenario(house: House) -> None:
+        answer = await house.ask("GET", f"{HISTORY}?cursor={cursor}")
+        assert (answer.status, answer.kind) == (400, "invalid-cursor")
+
+    in_house(tmp_path, scenario)
+
+
+def test_nobody_sees_anothers_history(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        id = await happen(house.doors.database, 1)
+        bob = user_token(BOB)
+        assert (await house.ask("GET", HISTORY, token=bob)).json == {"notifications": []}
+        assert (await house.ask("GET", f"{HISTORY}/{id}", token=bob)).status == 404
+
+    in_house(tmp_path, scenario)

@@ -1,0 +1,80 @@
+"""What an arrival is, and how an item stands by its places."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from notifier.engine.absorb import Met, Twin, meet, standing, state_of
+from notifier.model.event import Event, EventType
+from notifier.model.item import Cause, ItemState, RangeOp, SeenRange
+from notifier.model.notification import Arrival
+
+NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
+NEW = Event(name="MessageNew", type=EventType.MESSAGE_NEW)
+APPEND = Event(name="MessageAppend", type=EventType.MESSAGE_APPEND)
+
+
+def twin(state: ItemState = ItemState.OPEN, *, age_s: int = 10, ended_s: int | None = None, own: bool = False) -> Twin:
+    ended = None if ended_s is None else NOW - timedelta(seconds=ended_s)
+    return Twin(item=7, state=state, opened=NOW - timedelta(seconds=age_s), ended=ended, own=own)
+
+
+@pytest.mark.parametrize(
+    ("event", "twins", "expected"),
+    [
+        (NEW, [], Met(Arrival.NEW)),
+        (NEW, [twin()], Met(Arrival.COLLAPSED, 7)),
+        (NEW, [twin(age_s=61)], Met(Arrival.NEW)),
+        (NEW, [twin(own=True)], Met(Arrival.MOVED, 7)),
+        (APPEND, [twin(age_s=86_400)], Met(Arrival.MOVED, 7)),
+        (APPEND, [twin(ItemState.SEEN, age_s=86_400, ended_s=80_000)], Met(Arrival.MOVED, 7)),
+        (APPEND, [twin(ItemState.GONE, age_s=300, ended_s=59)], Met(Arrival.MOVED, 7)),
+        (APPEND, [twin(ItemState.GONE, age_s=300, ended_s=61)], Met(Arrival.NEW)),
+    ],
+    ids=[
+        "nobody knows it",
+        "a second delivery within a minute",
+        "a second delivery later",
+        "the delivery that an own copy overtook",
+        "a copy of an open one",
+        "a copy of a read one",
+        "a move whose expunge came first",
+        "an old message put back",
+    ],
+)
+def test_an_arrival_meets_its_twins(event: Event, twins: list[Twin], expected: Met) -> None:
+    assert meet(event, twins, NOW) == expected
+
+
+def span(op: RangeOp, minute: int, cause: Cause = Cause.READ) -> SeenRange:
+    at = NOW + timedelta(minutes=minute)
+    return SeenRange(mailbox=1, uidvalidity=1, low=1, high=1, op=op, cause=cause, occurred=at, received=NOW)
+
+
+def test_seen_and_there_are_judged_apart() -> None:
+    ranges = [span(RangeOp.SEEN, 1), span(RangeOp.GONE, 2, Cause.TRASHED), span(RangeOp.UNSEEN, 3)]
+    found = standing(ranges)
+    assert (found.seen, found.gone, found.cause) == (False, True, Cause.TRASHED)
+
+
+def test_what_was_taken_back_stands_open() -> None:
+    ranges = [span(RangeOp.GONE, 1), span(RangeOp.UNDELETED, 2), span(RangeOp.SEEN, 1), span(RangeOp.UNSEEN, 2)]
+    assert standing(ranges) == standing([])
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ([(False, False)], ItemState.OPEN),
+        ([(True, False), (False, False)], ItemState.SEEN),
+        ([(False, True), (False, False)], ItemState.OPEN),
+        ([(True, True), (False, False)], ItemState.SEEN),
+        ([(False, True), (True, True)], ItemState.GONE),
+    ],
+)
+def test_seen_in_any_place_is_seen_and_gone_only_when_the_last_is_gone(
+    places: list[tuple[bool, bool]], expected: ItemState
+) -> None:
+    assert state_of(places) is expected
