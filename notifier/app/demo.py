@@ -85,7 +85,7 @@ def staged(config: Config) -> Config:
         operator=config.operator if config.operator.token else Operator(token=_token()),
         sources={cast.DOVECOT: _source(cast.DOVECOT, known), cast.CYRUS: _source(cast.CYRUS, ())},
         channels=Channels(console=True),
-        preferences={"timing": {name: f"{GRACE.seconds}s" for name in ("grace", "active_grace")}},
+        preferences={"timing": dict.fromkeys(("grace", "active_grace"), f"{GRACE.seconds}s")},
         digest=DigestSettings(spread=timedelta(0)),
         warnings=(),
     )

@@ -288,4 +288,6 @@ def _domains(config: Config) -> frozenset[str]:
 def _sending(config: Config, keys: Sequence[bytes]) -> Sending:
     email = config.channels.email
     sender = email.from_ if isinstance(email, EmailSettings) else "Notifications <notifier@localhost.localdomain>"
-    return Sending.of(sender, tuple(keys), config.server.public_url or f"http://{config.server.listen}")
+    url = config.server.public_url or f"http://{config.server.listen}"
+    segments = {"sms_segments_max": config.channels.sms.segments_max} if config.channels.sms else {}
+    return Sending.of(sender, tuple(keys), url, **segments)

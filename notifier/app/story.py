@@ -37,9 +37,7 @@ INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d[0-9:.]*(?:Z|[+-]\d\d:\d\d)")
 
 LUNCH = Letter(sender="Sue Sender", address="sue@example.net", subject="Lunch today?", snippet="At noon, as always?")
 MINUTES = Letter(sender="Max Weber", address="max@example.net", subject="Minutes of Monday", snippet="Please look.")
-VOICE = Letter(
-    sender="Dr. Ada Meyer", address="pbx@example.org", subject="Voice message", keywords=("VoiceMessage",)
-)
+VOICE = Letter(sender="Dr. Ada Meyer", address="pbx@example.org", subject="Voice message", keywords=("VoiceMessage",))
 INVOICE = Letter(sender="Print shop", address="post@print.example", subject="Your invoice")
 CHESS = Letter(sender="Chess club", address="chess@lists.example", subject="Pairings of round 5")
 
@@ -117,8 +115,9 @@ class Story:
         shown, uid = self._stage.shown, self._anna.mailbox.uid
         await self._report(self._anna, "dovecot", self._anna_reads(uid))
         await self._stage.until(shown + 2)
-        row = await self._row(self._anna, self._told[self._anna.name])
-        self._stage.why(f"Dismissed from the phone, and the badge put right: {_cause(row['message'])}.")
+        row = await self._newest(self._anna)
+        if row is not None:
+            self._stage.why(f"Dismissed from the phone, and the badge put right: {_cause(row['message'])}.")
 
     async def _read_within_the_grace(self) -> None:
         self._stage.scene(f"Dovecot reports a mail for Anna: «{MINUTES.subject}» from {MINUTES.sender}")
@@ -128,9 +127,9 @@ class Story:
         self._stage.scene("Dovecot reports that Anna reads it at once")
         await self._report(self._anna, "dovecot", self._anna_reads(mailbox.uid))
         row = await self._ended(self._anna)
-        causes = [_cause(delivery) for delivery in row["deliveries"] if delivery["state"] == "cancelled"]
-        for cause in causes:
-            self._stage.why(f"The push is cancelled before it left, and no phone rings: {cause}.")
+        for delivery in row["deliveries"]:
+            if delivery["state"] == "cancelled":
+                self._stage.why(f"The push is cancelled before it leaves, and no phone rings: {_cause(delivery)}.")
 
     async def _voicemail(self) -> None:
         self._stage.scene(f"Dovecot reports a voicemail for Anna from {VOICE.sender}")
@@ -180,8 +179,8 @@ class Story:
     async def _digest(self) -> None:
         self._stage.scene("Only asked: Ben's digest, if it went out now")
         digest = await self._caller.get(f"{self._ben.path}/digest/preview")
-        self._stage.quote(digest["subject"])
-        for line in [line for line in digest["text"].splitlines() if line.strip()][:DIGEST_LINES_MAX]:
+        text = digest["text"].partition("\n-- \n")[0]
+        for line in [line for line in text.splitlines() if line.strip()][:DIGEST_LINES_MAX]:
             self._stage.quote(line)
 
     async def _all_read(self) -> None:
@@ -205,10 +204,14 @@ class Story:
     async def _decided(self, person: Person) -> Answer:
         """The newest row of the history, once it is one that no scene was about."""
         while True:
-            rows = (await self._caller.get(f"{person.path}/notifications?limit=1"))["notifications"]
-            if rows and rows[0]["id"] != self._told.get(person.name):
-                return dict(rows[0])
+            row = await self._newest(person)
+            if row is not None and row["id"] != self._told.get(person.name):
+                return row
             await asyncio.sleep(POLL_S)
+
+    async def _newest(self, person: Person) -> Answer | None:
+        rows: list[Answer] = (await self._caller.get(f"{person.path}/notifications?limit=1"))["notifications"]
+        return rows[0] if rows else None
 
     async def _ended(self, person: Person) -> Answer:
         """That row, once nothing of it waits any more; no later scene is about it."""

@@ -59,7 +59,7 @@ class SmsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """E.164, or a sender id."""
     messaging_service_sid: str = ""
     base_url: str = BASE_URL
-    time_limit_s: float = 15.0
+    time_limit_s: float = 45.0
     in_flight_max: int = 50
     """Twilio refuses above about 100 concurrent requests an account."""
     segments_max: int = 2

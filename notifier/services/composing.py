@@ -13,6 +13,7 @@ from email.utils import parseaddr
 
 import msgspec
 
+from notifier.channels.fit import fit_sms
 from notifier.channels.mime import compose
 from notifier.engine.links import UNSUBSCRIBE_FOR, Link, Scope, sign
 from notifier.engine.loops import list_id, message_id
@@ -41,12 +42,19 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
     domain: str
     keys: tuple[bytes, ...]
     public_url: str
+    sms_segments_max: int = 2
 
     @classmethod
-    def of(cls, sender: str, keys: tuple[bytes, ...], public_url: str) -> Sending:
+    def of(cls, sender: str, keys: tuple[bytes, ...], public_url: str, sms_segments_max: int = 2) -> Sending:
         address = parseaddr(sender)[1]
-        domain = address.rpartition("@")[2]
-        return cls(sender=sender, address=address, domain=domain, keys=keys, public_url=public_url.rstrip("/"))
+        return cls(
+            sender=sender,
+            address=address,
+            domain=address.rpartition("@")[2],
+            keys=keys,
+            public_url=public_url.rstrip("/"),
+            sms_segments_max=sms_segments_max,
+        )
 
 
 class Composer:
@@ -92,7 +100,9 @@ class Composer:
             if rendered is None:
                 return None
         elif notification.medium is Medium.SMS:
-            body = self.renderer.sms(_template(ready), self._material(ready, now))
+            body = fit_sms(
+                self.renderer.sms(_template(ready), self._material(ready, now)), self.sending.sms_segments_max
+            )
             sms = Sms(id=notification.id, to=contact.value, body=body, expires_at=notification.expires_at)
             return sms, _freeze(sms), ""
         else:

@@ -18,7 +18,7 @@ import structlog
 
 from notifier.channels import Channel
 from notifier.channels.breaker import Breaker
-from notifier.engine.lifecycle import lapsed
+from notifier.engine.lifecycle import lapsed, settle
 from notifier.errors import RenderError, StoreUnavailable
 from notifier.model.instant import micros
 from notifier.model.message import Message
@@ -224,7 +224,14 @@ class Sender:
         """SMS and mail: the text is chosen and frozen in the commit that says so; a push is rendered after it."""
         if ready.notification.medium is Medium.PUSH:
             return None
-        composed = await self._composer.freeze(tx, ready, now)
+        try:
+            composed = await self._composer.freeze(tx, ready, now)
+        except RenderError as error:
+            # One text that fails is one dead letter: its neighbours in this transaction go out.
+            log.error("rendering failed", category=ready.notification.category, exc_info=error)
+            discarded = settle(ready.notification, BadMessage("render"), now, 0.0)
+            await write_settlement(tx, ready.queued, discarded, self._people, now)
+            return None
         if composed is None:
             await self._stop(tx, Stopped(ready.queued, Stop.CANCELLED, None), now)
             return None

@@ -225,16 +225,16 @@ class Journal:
         old, new = event.old_mailbox, event.mailbox
         if not old or old == new:
             return
-        there = await tx.rows("mailbox_named", {**base, "name": new})
-        moved = await tx.rows("mailbox_named", {**base, "name": old})
-        if there and moved:
-            await self._make_way(tx, there[0], moved[0])
-        renamed = await tx.rows("mailbox_rename", {**base, "old": old, "new": new})
-        names = [(old, new, row[1]) for row in renamed]
+        moving = await tx.rows("mailbox_named", {**base, "name": old})
         if old != "INBOX":
-            separator = {"old": old, "new": new, "separator": report.separator}
-            for _, name, uidvalidity in await tx.rows("mailbox_rename_children", {**base, **separator}):
-                names.append((old + name[len(new) :], name, uidvalidity))
+            moving += await tx.rows("mailbox_children", {**base, "name": old, "separator": report.separator})
+        names: list[tuple[str, str, int]] = []
+        for row in moving:
+            target = new + row[3][len(old) :]
+            for there in await tx.rows("mailbox_named", {**base, "name": target}):
+                await self._make_way(tx, there, row)
+            await tx.rows("mailbox_rename", {"id": row[0], "name": target})
+            names.append((row[3], target, row[1]))
         until = micros(now + OLD_NAME_FOR)
         await tx.many(
             "mailbox_old_name_write",

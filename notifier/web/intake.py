@@ -13,14 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from notifier.dialects import DIALECTS, ParseLimits
 from notifier.engine.identity import event_key, key_window
-from notifier.errors import DialectError
+from notifier.errors import DialectError, StoreUnavailable
 from notifier.model.event import Ignored, Parsed, Refused
 from notifier.model.source import SourceRules
-from notifier.store.journal import Journal, Report, Waiting
+from notifier.store.journal import Appended, Journal, Report, Waiting
+
+log = structlog.get_logger()
 
 IDEMPOTENCY_KEY_MAX = 255
 JSON = "application/json"
@@ -122,11 +125,13 @@ class Intake:
         ]
         refused = [item for item in parsed if isinstance(item, Refused)]
         accepted = duplicates = erased = 0
-        if reports:
-            appended = await self._journal.append(reports, now)
-            accepted, duplicates, erased = appended.accepted, appended.duplicates, appended.ignored
-            if appended.waiting:
-                self._hand_on(appended.waiting)
+        stored, unstored = await self._append(reports, [item.index for item in parsed if isinstance(item, Parsed)], now)
+        refused += unstored
+        for appended in stored:
+            accepted += appended.accepted
+            duplicates += appended.duplicates
+            erased += appended.ignored
+            self._hand_on(appended.waiting)
         ignored = len(parsed) - len(reports) - len(refused) + erased
         for result, number in (
             ("accepted", accepted),
@@ -138,6 +143,31 @@ class Intake:
                 self._count(rules.name, dialect, result, number)
         rejected = [_rejected(item) for item in refused]
         return Tally(accepted=accepted, duplicates=duplicates, ignored=ignored, rejected=rejected)
+
+    async def _append(
+        self, reports: Sequence[Report], indexes: Sequence[int], now: datetime
+    ) -> tuple[list[Appended], list[Refused]]:
+        """All in one commit; if one of them makes it fail, each in its own, and what fails then is logged and refused:
+        a bad event never sinks its batch."""
+        if not reports:
+            return [], []
+        try:
+            return [await self._journal.append(reports, now)], []
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.warning("a batch is stored one by one", source=reports[0].source, events=len(reports))
+        stored: list[Appended] = []
+        refused: list[Refused] = []
+        for index, report in zip(indexes, reports, strict=True):
+            try:
+                stored.append(await self._journal.append([report], now))
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                log.error("event not stored", source=report.source, event=report.event.name, exc_info=error)
+                refused.append(Refused(index=index, kind="not-stored", detail="the service could not store this event"))
+        return stored, refused
 
 
 def _token(header: str) -> bytes:

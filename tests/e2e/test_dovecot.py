@@ -13,7 +13,6 @@ import poplib
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -342,16 +341,32 @@ def filler(percent: int) -> bytes:
     return new_mail(body="x" * 70 + "\r\n" + "y" * (CAROLS_QUOTA_KB * 1024 * percent // 100))
 
 
-def test_a_sign_in_is_not_told_while_the_service_learns_where_one_signs_in_from(house: House) -> None:
+@pytest.mark.parametrize(
+    ("user", "address", "reason"), [("kim", "", "known_network"), ("lea", "198.51.100.7", "learning")]
+)
+def test_a_sign_in_is_not_told_from_the_server_itself_nor_while_the_service_learns(
+    house: House, user: str, address: str, reason: str
+) -> None:
+    """A webmail on the host may say whom it signs in for (`login_trusted_networks`)."""
+
     async def scenario() -> None:
-        name, token = await house.person("kim")
-        await house.imap("kim", lambda client: client.noop())
-        rows = await house.rows(name, "Login", ("suppressed",))
-        assert rows[0]["reason"] == "learning"
+        name, token = await house.person(user)
+        await asyncio.to_thread(sign_in, house.dovecot, name, address)
+        (row,) = await house.rows(name, "Login", ("suppressed",))
+        assert row["reason"] == reason
         await asyncio.sleep(QUIETLY_S)
         assert house.outside.pushes(token) == []
 
     house.play(scenario)
+
+
+def sign_in(dovecot: Dovecot, name: str, address: str) -> None:
+    client = imaplib.IMAP4("127.0.0.1", dovecot.imap_port, timeout=10)
+    if address:
+        imaplib.Commands.setdefault("ID", ("NONAUTH", "AUTH", "SELECTED"))
+        assert client.xatom("ID", f'("x-originating-ip" "{address}")')[0] == "OK"
+    client.login(name, PASSWORD)
+    client.logout()
 
 
 def test_every_file_of_the_integration_spoke_and_nothing_was_refused(house: House) -> None:
@@ -364,6 +379,7 @@ def test_every_file_of_the_integration_spoke_and_nothing_was_refused(house: Hous
         assert letters["dead_letters"] == []
 
     house.play(scenario)
+    assert "Traceback" not in house.service.log.read_text()
     complaints = [line for line in house.dovecot.log.splitlines() if "notifier" in line and "Error" in line]
     assert complaints == []
 

@@ -63,6 +63,12 @@ async def apple(folder: Path, clock: Any = NOW.timestamp) -> AsyncIterator[Apple
         await connection.closed
 
 
+def sized(length: int) -> bytes:
+    """A payload of exactly that many bytes."""
+    empty = b'{"aps":{"badge":1},"x":"%s"}'
+    return empty % (b"x" * (length - len(empty % b"")))
+
+
 @pytest.mark.parametrize(
     ("said", "answer"),
     [
@@ -83,8 +89,8 @@ async def apple(folder: Path, clock: Any = NOW.timestamp) -> AsyncIterator[Apple
         ({"apns_collapse_id": "c" * 64}, "200"),
         ({"apns_collapse_id": "c" * 65}, "400 BadCollapseId"),
         ({"body": b"{}"}, "400 PayloadEmpty"),
-        ({"body": b'{"aps":{"badge":1},"x":"%s"}' % (b"x" * (4_096 - 27))}, "200"),
-        ({"body": b'{"aps":{"badge":1},"x":"%s"}' % (b"x" * (4_097 - 27))}, "413 PayloadTooLarge"),
+        ({"body": sized(4_096)}, "200"),
+        ({"body": sized(4_097)}, "413 PayloadTooLarge"),
     ],
 )
 def test_apple_says(tmp_path: Path, said: dict[str, Any], answer: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -40,7 +41,7 @@ async def verified(house: House, user: str = ANN) -> None:
 
 async def state_of(house: House, user: str = ANN) -> str:
     listed = (await house.ask("GET", "/v1/users/me/contacts", token=user_token(user))).json["contacts"]
-    return next(contact["state"] for contact in listed if contact["kind"] == "phone")
+    return str(next(contact["state"] for contact in listed if contact["kind"] == "phone"))
 
 
 @pytest.mark.parametrize("path", [STATUS, INBOUND])
@@ -87,7 +88,7 @@ def test_stop_in_any_spelling_stops_the_number_for_every_account(tmp_path: Path,
                 "POST", "/v1/users/me/contacts", {"kind": "phone", "value": NUMBER}, token=user_token(user)
             )
             assert (again.status, again.kind) == (409, "conflict"), "no page undoes it"
-        assert "START" in again.json["detail"]
+            assert "START" in again.json["detail"]
 
     in_house(tmp_path, scenario, twilio=TwilioSettings(auth_token=TWILIO_SECRET, stop_words=("HALT",)))
 
@@ -141,7 +142,7 @@ async def referred(house: House, state: State) -> None:
     await house.rows("provider_ref_write", reference)
 
 
-async def delivery(house: House) -> dict[str, object]:
+async def delivery(house: House) -> dict[str, Any]:
     found = await house.ask("GET", f"/v1/admin/notifications/{push_id(1)}", token=OPERATOR)
     return dict(found.json)
 
@@ -154,7 +155,7 @@ def test_the_last_word_is_added_once_to_what_was_accepted(tmp_path: Path) -> Non
             assert (await call(house, STATUS, fields)).status == 204
         found = await delivery(house)
         assert found["state"] == "accepted", "it left us: what became of it later does not change that"
-        assert [attempt["outcome"] for attempt in found["attempts"]] == ["transient", "undelivered"]  # type: ignore[attr-defined]
+        assert [attempt["outcome"] for attempt in found["attempts"]] == ["transient", "undelivered"]
 
     in_house(tmp_path, scenario)
 

@@ -50,15 +50,15 @@ insert into dead(journal, person, error, at) values (:journal, :person, :error, 
 select seq, key, source, store, dialect, mailbox, received, body from journal where seq = :seq
 
 -- name: mailbox_rename
-update mailbox set name = :new where store = :store and owner = :owner and name = :old returning id, uidvalidity
-
--- name: mailbox_rename_children
-update mailbox set name = :new || substr(name, length(:old) + 1)
-where store = :store and owner = :owner and substr(name, 1, length(:old) + length(:separator)) = :old || :separator
-returning id, name, uidvalidity
+update mailbox set name = :name where id = :id
 
 -- name: mailbox_named
-select id, uidvalidity, deleted from mailbox where store = :store and owner = :owner and name = :name
+select id, uidvalidity, deleted, name from mailbox where store = :store and owner = :owner and name = :name
+
+-- name: mailbox_children
+-- A range of the unique index: from the separator to the character after it.
+select id, uidvalidity, deleted, name from mailbox
+where store = :store and owner = :owner and name > :name || :separator and name < :name || char(unicode(:separator) + 1)
 
 -- name: mailbox_forget
 delete from mailbox where id = :id
