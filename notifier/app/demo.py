@@ -27,7 +27,7 @@ import msgspec
 from notifier.app import cast, stage
 from notifier.app.caller import Caller
 from notifier.app.node import Node
-from notifier.app.serving import listen
+from notifier.app.serving import close_sockets, listen, open_sockets
 from notifier.app.stage import Stage
 from notifier.app.story import Story
 from notifier.config import Channels, Config, DigestSettings, Operator, Source, Store
@@ -40,8 +40,8 @@ from notifier.telemetry import Secret
 
 PACE_S = 4.0
 """Between two scenes."""
-GRACE = timedelta(seconds=2)
-"""Instead of the built-in 20 s: long enough to see a push wait, short enough to wait for it."""
+GRACE_S = 2
+"""Instead of the built-in 20: long enough to see a push wait, short enough to wait for it. Quicker paces halve it."""
 PAST = timedelta(days=30)
 DOMAIN = "example.org"
 LOCAL = "local"
@@ -70,14 +70,17 @@ class DemoClock:
         self._behind = timedelta(0)
 
 
-def staged(config: Config) -> Config:
+def staged(config: Config, pace_s: float = PACE_S) -> Config:
     """The demo's configuration: of `config` it keeps where to listen, the operator's token, limits and logging.
 
     The built-in one has a database of its own for it already; beside a configured one it takes `<name>-demo.db`.
     """
     path = config.store.path
-    path = path if config.path is None else path.with_name(f"{path.stem}-demo.db")
+    if config.path is not None or not path.stem.endswith("demo"):
+        # It is emptied at every start: it must never be anybody's own.
+        path = path.with_name(f"{path.stem}-demo.db")
     known = config.sources[LOCAL].tokens if config.path is None and LOCAL in config.sources else ()
+    grace_s = GRACE_S if pace_s >= GRACE_S else GRACE_S // 2
     return msgspec.structs.replace(
         config,
         path=None,
@@ -85,7 +88,7 @@ def staged(config: Config) -> Config:
         operator=config.operator if config.operator.token else Operator(token=_token()),
         sources={cast.DOVECOT: _source(cast.DOVECOT, known), cast.CYRUS: _source(cast.CYRUS, ())},
         channels=Channels(console=True),
-        preferences={"timing": dict.fromkeys(("grace", "active_grace"), f"{GRACE.seconds}s")},
+        preferences={"timing": dict.fromkeys(("grace", "active_grace"), f"{grace_s}s")},
         digest=DigestSettings(spread=timedelta(0)),
         warnings=(),
     )
@@ -93,32 +96,35 @@ def staged(config: Config) -> Config:
 
 async def demo(config: Config, *, started: Callable[[str], None] | None = None, pace_s: float = PACE_S) -> int:
     """Serves and plays until SIGTERM or SIGINT, `pace_s` between two scenes; `started` gets the address once it
-    answers. Raises InUse if another demo runs on the same database."""
-    config = staged(config)
-    _empty(config.store.path)
+    answers. Raises InUse if its address or its database is somebody's already."""
+    config = staged(config, pace_s)
+    grace_s = config.server.stop_grace.total_seconds()
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     clock = DemoClock()
     shown = Stage(stage.print_line, cast.LABELS, columns=stage.terminal_columns())
     async with contextlib.AsyncExitStack() as stack:
+        sockets = open_sockets(config)
+        stack.callback(close_sockets, sockets)
+        _empty(config.store.path)
         time_source = Clock(now=clock.now, monotonic=time.monotonic)
         node = await Node.open(stack, config, time_source, random.random, shown.message)
         try:
             async with asyncio.TaskGroup() as group:
                 node.start(group)
-                url = await listen(node, config)
-                shown.say(f"notifier listens on {url}, keeps everything in {config.store.path}, and sends nothing:")
-                shown.say("this terminal is the phones and inboxes of two people. Ctrl-C ends it.")
+                url = await listen(node, sockets, grace_s)
+                shown.say(f"notifier listens on {url}, keeps everything in {config.store.path}.")
+                shown.say("It sends nothing: here you see what two people's phones and inboxes would show, and why.")
                 if started is not None:
                     started(url)
                 playing = group.create_task(_play(config, url, shown, clock, pace_s), name="demo")
                 await stop.wait()
                 playing.cancel()
-                await node.stop(config.server.stop_grace.total_seconds())
-        except ExceptionGroup as group_error:
+                await node.stop(grace_s)
+        except ExceptionGroup as errors:
             # `notifier demo | head`: the reader has seen enough.
-            if group_error.split(BrokenPipeError)[1] is None:
+            if errors.split(BrokenPipeError)[1] is None:
                 raise BrokenPipeError from None
             raise
     return 0

@@ -76,6 +76,7 @@ class Node:
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.people = People(database, self.layers.resolve, _domains(config), self._keys[-1])
+        database.on_rollback = self.people.forget_cached
         self.journal = Journal(database, self.people.erasure_mark)
         self.history = History(database)
         self.janitor = Janitor(database, msgspec.convert(config.retention, Retention, from_attributes=True))
@@ -188,6 +189,8 @@ class Node:
         assert self._group is not None, "start() comes first"
         sender.start(self._group)
         self.senders[channel.route] = sender
+        self.metrics.in_flight.labels(channel.route).set_function(lambda: sender.in_flight)
+        self.metrics.route_open.labels(channel.route).set_function(lambda: float(sender.is_open))
         self._spawn(run(sender, self.clock), f"sender {channel.route}")
 
     def _spawn(self, work: Awaitable[None], name: str) -> None:

@@ -1,8 +1,8 @@
 """Recorded reports, played again: as a real Dovecot or Cyrus sent them, with the demo's people, times and numbers.
 
-`recordings/` holds the bodies as they were captured; the one in the plain binding is the same mail written in RFC 5423's
-own words, because neither server tells a list's mail from other mail. What a report says of time, person, UID, counts
-and text is replaced here, everything else stays.
+`recordings/` holds the bodies as they were captured; the one in the plain binding is the same mail in RFC 5423's own
+words, because neither server tells a list's mail from other mail. What a report says of time, person, UID, counts and
+text is replaced here, everything else stays.
 """
 
 from __future__ import annotations

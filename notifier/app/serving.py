@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -21,6 +23,7 @@ from aiohttp import web
 from notifier.app.node import Node
 from notifier.config import Config
 from notifier.config.systemd import inherited_sockets
+from notifier.errors import InUse
 from notifier.services import Clock
 
 log = structlog.get_logger()
@@ -54,10 +57,12 @@ async def serve(
         loop.add_signal_handler(name, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     async with contextlib.AsyncExitStack() as stack:
+        sockets = open_sockets(config)
+        stack.callback(close_sockets, sockets)
         node = await Node.open(stack, config, system_clock(), random.random, write)
         async with asyncio.TaskGroup() as group:
             node.start(group)
-            address = await listen(node, config)
+            address = await listen(node, sockets, config.server.stop_grace.total_seconds())
             if started is not None:
                 started(address)
             log.info("serving", address=address, store=str(config.store.path))
@@ -69,25 +74,52 @@ async def serve(
     return 0
 
 
-async def listen(node: Node, config: Config) -> str:
-    """Sockets systemd kept for us, else our own; the address. They close when the node stops."""
-    runner = web.AppRunner(node.application, access_log=None, keepalive_timeout=KEEPALIVE_S, handle_signals=False)
-    await runner.setup()
-    node.on_stop(runner.cleanup)
+def open_sockets(config: Config) -> list[socket.socket]:
+    """Those systemd kept for us, else our own, bound. Raises InUse where somebody else has the address."""
     inherited = inherited_sockets()
     if inherited:
-        for sock in inherited:
-            await web.SockSite(runner, sock, backlog=BACKLOG).start()
-        return _address(inherited[0])
-    site = web.TCPSite(runner, config.server.host, config.server.port, backlog=BACKLOG, reuse_address=True)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    return f"http://{host}:{port}"
+        return inherited
+    host, port = config.server.host, config.server.port
+    try:
+        return [socket.create_server((host, port), family=_family(host), backlog=BACKLOG, reuse_port=False)]
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise InUse(f"[server] listen: found {config.server.listen!r}, {reason}; expected a free address") from error
+
+
+async def listen(node: Node, sockets: Sequence[socket.socket], grace_s: float) -> str:
+    """Answers on these sockets until the node stops; the address of the first."""
+    runner = web.AppRunner(
+        node.application,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_S,
+        handle_signals=False,
+        shutdown_timeout=grace_s / 2,
+    )
+    await runner.setup()
+    node.on_stop(runner.cleanup)
+    for sock in sockets:
+        await web.SockSite(runner, sock, backlog=BACKLOG).start()
+    return _address(sockets[0])
+
+
+def close_sockets(sockets: Sequence[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _address(sock: socket.socket) -> str:
     name = sock.getsockname()
-    return f"http://{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+    return _url(name) if isinstance(name, tuple) else str(name)
+
+
+def _url(address: tuple[Any, ...]) -> str:
+    host, port = address[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _reloads(node: Node, asked: asyncio.Event, load: Callable[[], Config] | None) -> None:

@@ -29,7 +29,7 @@ class Stage:
     """Writes lines. Also where console channels write, so that it knows what has been shown."""
 
     def __init__(self, write: Callable[[str], None], labels: Mapping[str, str], *, columns: int = 0) -> None:
-        """`labels`: what a console channel calls a target, and what we call it. `columns`: of a terminal, 0 for none."""
+        """`labels`: a console channel's name of a target → ours. `columns`: of a terminal, 0 for none."""
         self._write = write
         self._labels = labels
         self._columns = min(columns, COLUMNS_MAX)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -23,6 +24,11 @@ from notifier.engine.explain import MEDIA
 POLL_S = 0.1
 WAIT_S_MAX = 15.0
 """For what a scene is about; then the demo says so and goes on."""
+AT_ONCE_S = 0.8
+"""Somebody at the desk needs so long to read a mail; less than the grace."""
+TOLD_MAX = 100
+NEWEST = 10
+"""Rows of a history in which a scene looks for its own: whoever watches may report something too."""
 REST_PACES = 4
 """Between two rounds, in paces."""
 DIGEST_LINES_MAX = 8
@@ -55,13 +61,16 @@ class Story:
         self._now = now
         self._pace_s = pace_s
         self._round = 0
-        self._told: dict[str, str] = {}
-        """Of each person, the newest row of the history that a scene was about."""
+        self._lunch: Body = {}
+        self._lunch_row = ""
+        """The first scene's report, and its row in the history, for the scenes that come back to it."""
+        self._told: deque[str] = deque(maxlen=TOLD_MAX)
+        """Ids of the history's rows that a scene was about."""
 
     async def past(self) -> None:
         """What the service has learned of them before the first scene: where Ben signs in from."""
         await self._report(self._ben, "cyrus", restamp.cyrus_login(self._ben.mailbox, HOME, self._now()))
-        await self._ended(self._ben)
+        await self._ended(self._ben, "Login")
 
     async def play(self) -> None:
         """Until cancelled."""
@@ -88,8 +97,9 @@ class Story:
             await asyncio.sleep(self._pace_s * REST_PACES)
 
     async def _play(self, scene: Callable[[], Awaitable[None]]) -> None:
+        limit = asyncio.timeout(WAIT_S_MAX)
         try:
-            async with asyncio.timeout(WAIT_S_MAX) as limit:
+            async with limit:
                 await scene()
         except TimeoutError:
             if not limit.expired():
@@ -101,9 +111,11 @@ class Story:
         shown = self._stage.shown
         self._lunch = restamp.dovecot_new(self._anna.mailbox, LUNCH, self._now())
         await self._report(self._anna, "dovecot", self._lunch)
-        self._why(self._anna, await self._decided(self._anna), "push")
+        row = await self._decided(self._anna, "MessageNew", LUNCH)
+        self._lunch_row = row["id"]
+        self._why(self._anna, row, "push")
         await self._stage.until(shown + 1)
-        await self._ended(self._anna)
+        await self._ended(self._anna, "MessageNew", LUNCH)
 
     async def _the_same_again(self) -> None:
         self._stage.scene("Dovecot reports the same mail once more, as after a lost answer")
@@ -115,18 +127,18 @@ class Story:
         shown, uid = self._stage.shown, self._anna.mailbox.uid
         await self._report(self._anna, "dovecot", self._anna_reads(uid))
         await self._stage.until(shown + 2)
-        row = await self._newest(self._anna)
-        if row is not None:
-            self._stage.why(f"Dismissed from the phone, and the badge put right: {_cause(row['message'])}.")
+        row = await self._row(self._anna, self._lunch_row)
+        self._stage.why(f"Dismissed from the phone, and the badge put right: {_cause(row['message'])}.")
 
     async def _read_within_the_grace(self) -> None:
         self._stage.scene(f"Dovecot reports a mail for Anna: «{MINUTES.subject}» from {MINUTES.sender}")
         mailbox = self._anna.mailbox
         await self._report(self._anna, "dovecot", restamp.dovecot_new(mailbox, MINUTES, self._now()))
-        self._why(self._anna, await self._decided(self._anna), "push")
+        self._why(self._anna, await self._decided(self._anna, "MessageNew", MINUTES), "push")
+        await asyncio.sleep(min(self._pace_s / 4, AT_ONCE_S))
         self._stage.scene("Dovecot reports that Anna reads it at once")
         await self._report(self._anna, "dovecot", self._anna_reads(mailbox.uid))
-        row = await self._ended(self._anna)
+        row = await self._ended(self._anna, "MessageNew", MINUTES)
         for delivery in row["deliveries"]:
             if delivery["state"] == "cancelled":
                 self._stage.why(f"The push is cancelled before it leaves, and no phone rings: {_cause(delivery)}.")
@@ -136,22 +148,22 @@ class Story:
         shown = self._stage.shown
         await self._report(self._anna, "dovecot", restamp.dovecot_new(self._anna.mailbox, VOICE, self._now()))
         await self._stage.until(shown + 3)
-        self._why(self._anna, await self._ended(self._anna), "push", "sms", "email")
+        self._why(self._anna, await self._ended(self._anna, "MessageNew", VOICE), "push", "sms", "email")
 
     async def _mailing_list(self) -> None:
         self._stage.scene(f"A list server reports a mail for Ben in RFC 5423's own words: «{CHESS.subject}»")
         shown = self._stage.shown
         await self._report(self._ben, "rfc5423", restamp.plain_new(self._ben.mailbox, CHESS, self._now()))
-        self._why(self._ben, await self._ended(self._ben), "push", "email")
+        self._why(self._ben, await self._ended(self._ben, "MessageNew", CHESS), "push", "email")
         await self._stage.until(shown + 1)
 
     async def _only_a_count(self) -> None:
         self._stage.scene(f"Cyrus reports a mail for Ben: «{INVOICE.subject}» from {INVOICE.sender}")
         shown = self._stage.shown
         await self._report(self._ben, "cyrus", restamp.cyrus_new(self._ben.mailbox, INVOICE, self._now()))
-        self._why(self._ben, await self._decided(self._ben), "push")
+        self._why(self._ben, await self._decided(self._ben, "MessageNew", INVOICE), "push")
         await self._stage.until(shown + 1)
-        await self._ended(self._ben)
+        await self._ended(self._ben, "MessageNew", INVOICE)
 
     async def _nearly_full(self) -> None:
         self._stage.scene("Dovecot's quota script reports that Anna's mailbox is over 80 %")
@@ -159,7 +171,7 @@ class Story:
         over = restamp.dovecot_quota(self._anna.mailbox, "QuotaExceed", 80, self._now())
         await self._report(self._anna, "dovecot", over)
         await self._stage.until(shown + 2)
-        self._why(self._anna, await self._ended(self._anna), "push", "email")
+        self._why(self._anna, await self._ended(self._anna, "QuotaExceed"), "push", "email")
 
     async def _new_network(self) -> None:
         address = stranger(self._round)
@@ -167,7 +179,7 @@ class Story:
         shown = self._stage.shown
         await self._report(self._ben, "cyrus", restamp.cyrus_login(self._ben.mailbox, address, self._now()))
         await self._stage.until(shown + 2)
-        self._why(self._ben, await self._ended(self._ben), "", "email")
+        self._why(self._ben, await self._ended(self._ben, "Login"), "", "email")
 
     async def _at_night(self) -> None:
         at = tonight(self._now(), self._anna.wishes["time_zone"])
@@ -190,7 +202,7 @@ class Story:
         within = restamp.dovecot_quota(anna, "QuotaWithin", 80, self._now())
         await self._report(self._anna, "dovecot", within)
         await self._stage.until(shown + 1)
-        self._why(self._anna, await self._ended(self._anna), "push")
+        self._why(self._anna, await self._ended(self._anna, "QuotaWithin"), "push")
         await self._report(self._anna, "dovecot", self._anna_reads(anna.uid))
         await self._report(self._ben, "cyrus", restamp.cyrus_read(ben, ben.uid - 1, ben.uid, 2, self._now()))
         await self._stage.until(shown + 5)
@@ -201,22 +213,19 @@ class Story:
     async def _report(self, person: Person, dialect: str, body: Body) -> Answer:
         return await self._caller.report(person.source, dialect, body)
 
-    async def _decided(self, person: Person) -> Answer:
-        """The newest row of the history, once it is one that no scene was about."""
+    async def _decided(self, person: Person, event: str, letter: Letter | None = None) -> Answer:
+        """The history's row of such an event, once there is one that no scene was about."""
         while True:
-            row = await self._newest(person)
-            if row is not None and row["id"] != self._told.get(person.name):
-                return row
+            page = await self._caller.get(f"{person.path}/notifications?limit={NEWEST}")
+            for row in page["notifications"]:
+                if row["id"] not in self._told and row["event"] == event and _is_about(row, letter):
+                    return dict(row)
             await asyncio.sleep(POLL_S)
 
-    async def _newest(self, person: Person) -> Answer | None:
-        rows: list[Answer] = (await self._caller.get(f"{person.path}/notifications?limit=1"))["notifications"]
-        return rows[0] if rows else None
-
-    async def _ended(self, person: Person) -> Answer:
+    async def _ended(self, person: Person, event: str, letter: Letter | None = None) -> Answer:
         """That row, once nothing of it waits any more; no later scene is about it."""
-        row = await self._decided(person)
-        self._told[person.name] = row["id"]
+        row = await self._decided(person, event, letter)
+        self._told.append(row["id"])
         while row["outcome"] not in ENDED or any(delivery["ended_at"] is None for delivery in row["deliveries"]):
             await asyncio.sleep(POLL_S)
             row = await self._row(person, row["id"])
@@ -248,11 +257,15 @@ def tonight(now: datetime, zone: str) -> datetime:
     return at if at > here else at + timedelta(days=1)
 
 
+def _is_about(row: Answer, letter: Letter | None) -> bool:
+    return letter is None or (row["message"] is not None and row["message"]["subject"] == letter.subject)
+
+
 def _local(text: str, zone: ZoneInfo) -> str:
     """A moment as the person's clock shows it."""
     return f"{datetime.fromisoformat(text.replace('Z', '+00:00')).astimezone(zone):%H:%M:%S}"
 
 
 def _cause(of: dict[str, Any]) -> str:
-    cause = str(of["cause"])
-    return CAUSES.get(cause, cause)
+    cause = of["cause"]
+    return CAUSES.get(cause, str(cause))

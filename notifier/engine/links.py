@@ -78,7 +78,9 @@ def read(token: str, keys: Iterable[bytes], now: datetime) -> Link | None:
 
 
 def _head(link: Link) -> bytes:
-    times = b"".join(((moment - EPOCH) // _MINUTE).to_bytes(4, "big") for moment in (link.issued, link.expires))
+    # Both ends outward to whole minutes: never shorter than promised, never newer than it is.
+    issued, expires = (link.issued - EPOCH) // _MINUTE, -((EPOCH - link.expires) // _MINUTE)
+    times = issued.to_bytes(4, "big") + expires.to_bytes(4, "big")
     return bytes((_VERSION, link.scope)) + times + link.person + link.subject
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -171,11 +171,18 @@ def templates_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "templates"
 
 
+class _Environment(ImmutableSandboxedEnvironment):
+    """Sandboxed. Its templates' globals are plain dicts: Jinja's ChainMap costs half of a short text's rendering."""
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        return {**self.globals, **(d or {})}
+
+
 def _environment(tag: str, roots: list[Path]) -> ImmutableSandboxedEnvironment:
     """One language's templates: the narrow tag before the wide, an operator's before ours, then the common base."""
     own = FileSystemLoader([root / part for part in _narrower(tag) for root in roots])
     common = PrefixLoader({"_base": FileSystemLoader([root / "_base" for root in roots])})
-    environment = ImmutableSandboxedEnvironment(
+    environment = _Environment(
         loader=ChoiceLoader([own, common]),
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=StrictUndefined,

@@ -31,7 +31,7 @@ Harmless = Callable[[str, int], str]
 def shown(text: str, chars_max: int) -> str:
     """For a screen that makes no links: a push, a subject line."""
     line = _one_line(text, chars_max)
-    if any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in line):
+    if not line.isascii() and any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in line):
         return f"{FIRST_STRONG_ISOLATE}{line}{POP_ISOLATE}"
     return line
 

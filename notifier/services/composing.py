@@ -18,7 +18,7 @@ from notifier.channels.mime import compose
 from notifier.engine.links import UNSUBSCRIBE_FOR, Link, Scope, sign
 from notifier.engine.loops import list_id, message_id
 from notifier.model.event import MessageSummary
-from notifier.model.item import Item, Place
+from notifier.model.item import Item
 from notifier.model.message import Mail, Message, Push, PushKind, Rendered, Sms
 from notifier.model.notification import Kind
 from notifier.model.preference import Medium, Privacy
@@ -120,7 +120,7 @@ class Composer:
         wish = recipient.effective.digest
         params = {"person": recipient.id, "after": 0, "limit": DIGEST_ITEMS_MAX}
         items = [item_store.item_of(row) for row in await tx.rows("items_for_digest", params)]
-        unread = [item for item in items if not await _read_already(tx, item)]
+        unread = [item for item in items if not await item_store.read_already(tx, item.id)]
         if len(unread) < max(1, wish.min_items):
             return None
         for item in unread:
@@ -207,15 +207,6 @@ def _fields(ready: Ready) -> dict[str, str]:
             "uid": str(ready.place.uid),
         }
     return fields
-
-
-async def _read_already(tx: Transaction, item: Item) -> bool:
-    rows = await tx.rows("item_uncertain_places", {"item": item.id})
-    for mailbox, uidvalidity, uid in rows:
-        standing = await item_store.standing_at(tx, Place(mailbox, uidvalidity, uid))
-        if standing.seen or standing.gone:
-            return True
-    return False
 
 
 def _freeze(message: Frozen) -> bytes:

@@ -318,7 +318,7 @@ async def _join(tx: Transaction, person: bytes, met: Met, received: Received, st
 async def _silence(tx: Transaction, item: int, cause: Cause, now: datetime) -> None:
     """He has seen it: what still waited to interrupt is cancelled; badge and digest keep it."""
     params = {"item": item, "shown_since": micros(now)}
-    for seq, _, state, _, _, _ in await tx.rows("item_notifications", params):
+    for seq, _, state, *_ in await tx.rows("item_notifications", params):
         if state == State.AVAILABLE and (await tx.rows("notification_open_count", {"notification": seq}))[0][0] <= 1:
             await queue.cancel(tx, seq, cause, now)
 

@@ -12,9 +12,11 @@ from uuid import uuid5
 from notifier.engine.preferences import digest_contact
 from notifier.engine.schedule import newest_missed_slot, next_slot
 from notifier.model.instant import micros
-from notifier.model.notification import NAMESPACE, Kind, Notification, Urgency
-from notifier.model.preference import Medium, Privacy, Slot
+from notifier.model.item import Cause
+from notifier.model.notification import NAMESPACE, Kind, Notification, State, Urgency
+from notifier.model.preference import Effective, Medium, Privacy, Slot
 from notifier.model.recipient import Contact, Recipient
+from notifier.services.settling import digest_ended
 from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.people import Person
@@ -46,7 +48,7 @@ async def claim_slot(tx: Transaction, recipient: Recipient, person: Person, spre
     following = next_slot(wish, effective.time_zone, now) if wish.enabled and contact is not None else None
     params = {"id": recipient.id, "due": micros(following.at) if following else 0, "after": micros(now)}
     await tx.rows("person_digest", params)
-    if slot is None or contact is None or not wish.enabled:
+    if slot is None or contact is None or not wish.enabled or paused(effective, slot.at):
         return
     planned = _mail(recipient, contact, slot, following, spread)
     pending = bool(await tx.rows("item_any_for_digest", {"person": recipient.id}))
@@ -62,6 +64,25 @@ async def claim_slot(tx: Transaction, recipient: Recipient, person: Person, spre
     )
     if claimed and pending:
         await queue.enqueue(tx, [planned], 0, 0, now)
+
+
+def paused(effective: Effective, at: datetime) -> bool:
+    """Whether a pause covers that moment: a digest due in it is not sent, the next one has everything."""
+    return effective.pause is not None and at < effective.pause.until
+
+
+def unwanted(waiting: Notification, recipient: Recipient, now: datetime) -> bool:
+    """Whether a digest that waits for its spread or a repeat is wanted no more: ended, paused, or sent elsewhere."""
+    effective = recipient.effective
+    contact = digest_contact(effective, recipient.contacts)
+    moved = contact is None or contact.id != waiting.target
+    return not effective.digest.enabled or moved or paused(effective, now)
+
+
+async def withdraw(tx: Transaction, waiting: Notification, now: datetime) -> None:
+    """Cancels a digest that waits; what it may have listed stands in the next one."""
+    if await queue.cancel(tx, waiting.seq, Cause.WISHES_CHANGED, now):
+        await digest_ended(tx, waiting, State.CANCELLED)
 
 
 def _mail(

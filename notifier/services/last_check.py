@@ -5,6 +5,7 @@ Reads the items' state and the ranges nobody has applied yet, so a read counts f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,15 +13,15 @@ import msgspec
 
 from notifier.engine.schedule import quiet_at
 from notifier.model.instant import micros
-from notifier.model.item import Cause, Item, Place
+from notifier.model.item import Cause, Item
 from notifier.model.notification import Kind, Notification, Urgency
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, ContactState, Device, Recipient
 from notifier.store import items as item_store
 from notifier.store import queue
-from notifier.store.database import Transaction
+from notifier.store.database import Row, Transaction
 from notifier.store.people import People
-from notifier.store.queue import Queued
+from notifier.store.queue import Linked, Queued
 
 
 class Stop(StrEnum):
@@ -64,35 +65,80 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
         return self.queued.notification
 
 
-async def last_check(tx: Transaction, found: Queued, people: People, layer_rev: int, now: datetime) -> Ready | Stopped:
-    """Asks everything again, in the transaction whose commit (SMS, mail) or end (push) comes before the first byte."""
+async def last_check(
+    tx: Transaction, batch: Sequence[Queued], people: People, layer_rev: int, now: datetime
+) -> list[Ready | Stopped]:
+    """Asks everything again, in the transaction whose commit (SMS, mail) or end (push) comes before the first byte.
+
+    One answer each, in order; a table is asked once for all of them.
+    """
+    at = micros(now)
+    params = [
+        {
+            "seq": found.notification.seq,
+            "attempt": found.notification.attempt,
+            "now": at,
+            "layer_rev": layer_rev,
+        }
+        for found in batch
+    ]
+    rows = {row[0]: row for row in await tx.many("queue_check", params)}
+    stops = [_row_says(found, rows.get(found.notification.seq), now) for found in batch]
+    going = [found.notification for found, stop in zip(batch, stops, strict=True) if stop is None]
+    revs = {notification.person: rows[notification.seq][3] for notification in going}
+    recipients = await people.current(tx, revs)
+    linked = await queue.items_of(tx, (notification.seq for notification in going))
+    return [
+        stop
+        or await _whole(
+            tx,
+            found,
+            recipients.get(found.notification.person),
+            linked.get(found.notification.seq, []),
+            rows[found.notification.seq][4],
+            people,
+            now,
+        )
+        for found, stop in zip(batch, stops, strict=True)
+    ]
+
+
+def _row_says(found: Queued, row: Row | None, now: datetime) -> Stopped | None:
+    """What the row alone objects."""
     notification = found.notification
-    params = {
-        "seq": notification.seq,
-        "attempt": notification.attempt,
-        "now": micros(now),
-        "layer_rev": layer_rev,
-    }
-    rows = await tx.rows("queue_check", params)
-    if not rows:
+    if row is None:
         return Stopped(found, Stop.LOST)
-    if rows[0][1]:
+    if row[1]:
         return Stopped(found, Stop.CANCELLED, notification.cause or Cause.READ)
     if notification.expires_at <= now:
         return Stopped(found, Stop.EXPIRED, Cause.TOO_OLD)
-    if not rows[0][2]:
-        return Stopped(found, Stop.REPLAN)
-    people_found = await people.recipients(tx, [notification.person])
-    if notification.person not in people_found:
+    return None if row[2] else Stopped(found, Stop.REPLAN)
+
+
+async def _whole(
+    tx: Transaction,
+    found: Queued,
+    recipient: Recipient | None,
+    linked: list[Linked],
+    badge: int,
+    people: People,
+    now: datetime,
+) -> Ready | Stopped:
+    """What its items, its target and the hour object; else all that is needed to send it."""
+    if recipient is None:
         return Stopped(found, Stop.CANCELLED, Cause.TARGET_GONE)
-    recipient = people_found[notification.person][0]
-    items, total = await _items(tx, notification)
-    if total and not items:
+    unread = [one for one in linked if not (one.uncertain and await item_store.read_already(tx, one.item.id))]
+    if not unread and (linked or await _stands_for_items(tx, found.notification.seq)):
         return Stopped(found, Stop.CANCELLED, Cause.READ)
-    checked = await _target(tx, found, people, recipient, items)
-    if isinstance(checked, Ready) and _quiet(notification, recipient, checked.device, now):
+    checked = await _target(tx, found, people, recipient, unread, badge)
+    if isinstance(checked, Ready) and _quiet(found.notification, recipient, checked.device, now):
         return Stopped(found, Stop.REPLAN)
     return checked
+
+
+async def _stands_for_items(tx: Transaction, seq: int) -> bool:
+    """Tests, codes, quota news and the like stand for none."""
+    return bool((await tx.rows("notification_link_count", {"notification": seq}))[0][0])
 
 
 def _quiet(notification: Notification, recipient: Recipient, device: Device | None, now: datetime) -> bool:
@@ -103,31 +149,18 @@ def _quiet(notification: Notification, recipient: Recipient, device: Device | No
     return span is not None and notification.created is not None and notification.created < span.since
 
 
-async def _items(tx: Transaction, notification: Notification) -> tuple[tuple[Item, ...], int]:
-    """Its open items that no range, applied or not, says are read; and of how many."""
-    ((total,),) = await tx.rows("notification_link_count", {"notification": notification.seq})
-    if not total:
-        return (), 0
-    items = await queue.items_of(tx, notification.seq)
-    doubtful: set[int] = set()
-    for item, mailbox, uidvalidity, uid in await tx.rows("queue_items_uncertain", {"notification": notification.seq}):
-        standing = await item_store.standing_at(tx, Place(mailbox, uidvalidity, uid))
-        if standing.seen or standing.gone:
-            doubtful.add(item)
-    return tuple(item for item in items if item.id not in doubtful), total
-
-
 async def _target(
-    tx: Transaction, found: Queued, people: People, recipient: Recipient, items: tuple[Item, ...]
+    tx: Transaction, found: Queued, people: People, recipient: Recipient, linked: list[Linked], badge: int
 ) -> Ready | Stopped:
     notification = found.notification
-    place = await _newest_place(tx, items)
+    items = tuple(one.item for one in linked)
+    place = Spot(linked[0].mailbox, linked[0].uidvalidity, linked[0].uid) if linked and linked[0].mailbox else None
     if notification.medium is Medium.PUSH:
         device = next((device for device in recipient.devices if device.id == notification.target), None)
         if device is None or device.route != notification.route:
             return Stopped(found, Stop.CANCELLED, Cause.TARGET_GONE)
-        badge = await badge_of(tx, device)
-        return Ready(queued=found, recipient=recipient, items=items, place=place, device=device, badge=badge)
+        number = badge if device.badge and badge >= 0 else None
+        return Ready(queued=found, recipient=recipient, items=items, place=place, device=device, badge=number)
     contact = next((contact for contact in recipient.contacts if contact.id == notification.target), None)
     if contact is None:
         return Stopped(found, Stop.CANCELLED, Cause.TARGET_GONE)
@@ -138,13 +171,6 @@ async def _target(
     if not usable or await tx.rows("suppression_read", mark):
         return Stopped(found, Stop.CANCELLED, Cause.STOPPED)
     return Ready(queued=found, recipient=recipient, items=items, place=place, contact=contact)
-
-
-async def _newest_place(tx: Transaction, items: tuple[Item, ...]) -> Spot | None:
-    if not items:
-        return None
-    rows = await tx.rows("item_first_place", {"item": items[0].id})
-    return Spot(rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
 
 async def badge_of(tx: Transaction, device: Device) -> int | None:

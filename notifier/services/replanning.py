@@ -20,7 +20,7 @@ from notifier.model.item import Cause, Item, ItemState
 from notifier.model.notification import Arrival, Facts, Kind, Notification, State
 from notifier.model.recipient import Recipient
 from notifier.services.deciding import Settings, decision_id, instant_mails, known_quotas, write_decision
-from notifier.services.digests import schedule_digest
+from notifier.services.digests import schedule_digest, unwanted, withdraw
 from notifier.store import items as item_store
 from notifier.store import queue
 from notifier.store.database import Row, Transaction
@@ -71,6 +71,8 @@ async def replan_person(
         if notification.kind not in OF_WISHES:
             revisions = {"seq": notification.seq, "rev": recipient.rev, "layer_rev": layer_rev}
             await tx.rows("notification_bump", revisions)
+            if notification.kind is Kind.DIGEST and unwanted(notification, recipient, now):
+                await withdraw(tx, notification, now)
         elif notification.state is State.AVAILABLE and notification.id.bytes not in again.wanted:
             await queue.cancel(tx, notification.seq, Cause.WISHES_CHANGED, now)
     await tx.rows("person_replanned", {"id": recipient.id})

@@ -17,17 +17,25 @@ from typing import Any
 import structlog
 
 from notifier.channels import Channel
-from notifier.channels.breaker import Breaker
+from notifier.channels.breaker import Breaker, Gate
 from notifier.engine.lifecycle import lapsed, settle
 from notifier.errors import RenderError, StoreUnavailable
 from notifier.model.instant import micros
+from notifier.model.item import Cause
 from notifier.model.message import Message
 from notifier.model.notification import BadMessage, Kind, Notification, Outcome, State, UnknownOutcome
 from notifier.model.preference import Medium
 from notifier.services import Clock
 from notifier.services.composing import Composer
 from notifier.services.last_check import Ready, Stop, Stopped, last_check
-from notifier.services.settling import Finished, outcome_tag, settle_finished, write_settlement
+from notifier.services.settling import (
+    Finished,
+    digest_ended,
+    outcome_tag,
+    settle_finished,
+    take_back_doubtful,
+    write_settlement,
+)
 from notifier.store.database import Database, Transaction
 from notifier.store.people import People
 from notifier.store.queue import Queued, queued
@@ -96,6 +104,16 @@ class Sender:
         if self._draining or self._breaker.free(self._clock.monotonic()) <= 0:
             return 0
         return max(0, READY_MAX - len(self._ready) - self._in_flight)
+
+    @property
+    def in_flight(self) -> int:
+        """Hand-overs without an answer yet."""
+        return self._in_flight
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the route sends; not while its provider is in trouble."""
+        return self._breaker.gate is Gate.CLOSED
 
     def hurry(self) -> None:
         """Something new is due: claim at once."""
@@ -196,8 +214,7 @@ class Sender:
         async def work(tx: Transaction) -> list[tuple[Ready, Message | None]]:
             await settle_finished(tx, finished, self._people, now, self._chance)
             going: list[tuple[Ready, Message | None]] = []
-            for found in batch:
-                checked = await last_check(tx, found, self._people, self._layer_rev(), now)
+            for checked in await last_check(tx, batch, self._people, self._layer_rev(), now):
                 if isinstance(checked, Ready):
                     going.append((checked, await self._hand_over(tx, checked, now)))
                 else:
@@ -257,24 +274,14 @@ class Sender:
             self._on_replan()
             return
         state = State.EXPIRED if stopped.stop is Stop.EXPIRED else State.CANCELLED
-        await tx.rows(
-            "queue_settle",
-            {
-                **where,
-                "state": int(state),
-                "next_at": 0,
-                "ended": micros(now),
-                "repeats": notification.repeats,
-                "urgency": int(notification.urgency),
-                "cause": stopped.cause.value if stopped.cause else "nothing_left",
-                "keep_frozen": 0,
-                "reference": "",
-            },
-        )
+        if notification.medium is Medium.EMAIL and notification.repeats:
+            state = State.UNKNOWN  # the first copy may have arrived: its fate is not hidden
+        cause = stopped.cause.value if stopped.cause else Cause.NOTHING_LEFT.value
+        await tx.rows("queue_stop", {**where, "state": int(state), "ended": micros(now), "cause": cause})
+        if state is State.CANCELLED and notification.medium is Medium.PUSH:
+            await take_back_doubtful(tx, notification, now)
         if notification.kind is Kind.DIGEST:
-            state_word = "expired" if state is State.EXPIRED else "empty"
-            slot = {"person": notification.person, "notification": notification.id.bytes, "state": state_word}
-            await tx.rows("slot_state", slot)
+            await digest_ended(tx, notification, state)
 
     def _start(self, ready: Ready, message: Message | None, checked_at: float) -> None:
         if message is None and ready.notification.medium is not Medium.PUSH:

@@ -25,7 +25,7 @@ from notifier.engine.lifecycle import (
     settle,
 )
 from notifier.model.instant import micros
-from notifier.model.notification import Kind, Notification, Outcome, State
+from notifier.model.notification import Accepted, Kind, Notification, Outcome, State
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, Device, Environment
 from notifier.services.last_check import Ready
@@ -47,6 +47,10 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+Attempt = tuple[int, int]
+"""A notification's row and the number of the try."""
+
+
 def outcome_tag(outcome: Outcome) -> str:
     """The outcome's word in receipts and metrics."""
     return str(outcome.__struct_config__.tag)
@@ -56,8 +60,11 @@ async def settle_finished(
     tx: Transaction, finished: Sequence[Finished], people: People, now: datetime, chance: Callable[[], float]
 ) -> None:
     """Settles each by its attempt; those nothing was tried for are available again."""
+    plain = await _settle_plain(tx, finished, now, chance)
     for one in finished:
         notification = one.ready.notification
+        if _attempt(one) in plain:
+            continue
         if one.outcome is None:
             back = {"seq": notification.seq, "attempt": notification.attempt, "next_at": micros(now)}
             await tx.rows("queue_release", back)
@@ -69,9 +76,56 @@ async def settle_finished(
         found = Queued(notification=current, event=one.ready.queued.event)
         await write_settlement(tx, found, settlement, people, now, contact=one.ready.contact, device=one.ready.device)
         if settlement.state is State.ACCEPTED and one.ready.device is not None:
-            await tx.rows("device_ok", {"id": one.ready.device.id, "at": micros(one.at)})
-            if one.ready.badge is not None and notification.kind is not Kind.TEST:
-                await badge_sent(tx, one.ready.device.id, one.ready.badge)
+            await tx.rows("device_ok", _device_ok(one))
+
+
+async def _settle_plain(
+    tx: Transaction, finished: Sequence[Finished], now: datetime, chance: Callable[[], float]
+) -> set[Attempt]:
+    """The many that are the same: pushes the provider took and nobody took back meanwhile, settled together.
+
+    Returns which; a row that says otherwise, or that another attempt owns, is left to be looked at alone.
+    """
+    at = micros(now)
+    taken = {
+        _attempt(one): one
+        for one in finished
+        if isinstance(one.outcome, Accepted) and one.ready.notification.medium is Medium.PUSH
+    }
+    params = [{"seq": seq, "attempt": attempt, "now": at} for seq, attempt in taken]
+    settled = await tx.many("queue_accepted", params)
+    plain = [taken[seq, attempt] for seq, attempt in settled]
+    receipts: list[dict[str, object]] = []
+    for one in plain:
+        assert one.outcome is not None, "it was taken"
+        settlement = settle(one.ready.notification, one.outcome, one.at, chance(), one.ready.device)
+        receipts.append(_receipt(one.ready.notification, settlement, now))
+        _log(one.ready.notification, settlement)
+    await tx.many("receipt_write", receipts)
+    await tx.many("device_ok", [_device_ok(one) for one in plain])
+    return {_attempt(one) for one in plain}
+
+
+def _attempt(one: Finished) -> Attempt:
+    return one.ready.notification.seq, one.ready.notification.attempt
+
+
+def _device_ok(one: Finished) -> dict[str, object]:
+    """What the device shows from now on; a test's number is not the mailbox's."""
+    ready = one.ready
+    assert ready.device is not None, "a push went to a device"
+    badge = -1 if ready.badge is None or ready.notification.kind is Kind.TEST else ready.badge
+    return {"id": ready.device.id, "at": micros(one.at), "badge": badge}
+
+
+def _receipt(notification: Notification, settlement: Settlement, now: datetime) -> dict[str, object]:
+    return {
+        "notification": notification.seq,
+        "attempt": notification.attempt,
+        "at": micros(now),
+        "outcome": settlement.outcome,
+        "code": settlement.code,
+    }
 
 
 async def _current(tx: Transaction, notification: Notification) -> Notification | None:
@@ -108,33 +162,47 @@ async def write_settlement(
             "repeats": settlement.repeats,
             "urgency": int(notification.urgency if settlement.urgency is None else settlement.urgency),
             "cause": settlement.cause.value if settlement.cause else "",
-            "keep_frozen": settlement.keeps_frozen,
+            # What a digest lists was fixed by its first hand-over: every repeat is that mail.
+            "keep_frozen": settlement.keeps_frozen or (notification.kind is Kind.DIGEST and not ended),
             "reference": settlement.reference,
         },
     )
     if not settled:
         return
-    receipt = {"notification": notification.seq, "attempt": notification.attempt, "at": micros(now)}
-    await tx.rows("receipt_write", {**receipt, "outcome": settlement.outcome, "code": settlement.code})
+    await tx.rows("receipt_write", _receipt(notification, settlement, now))
     if settlement.reference and notification.medium is Medium.SMS:
         reference = {"provider": "twilio", "reference": settlement.reference, "notification": notification.id.bytes}
         await tx.rows("provider_ref_write", {**reference, "at": micros(now)})
-    if notification.kind is Kind.DIGEST and settlement.state in SLOT_STATES:
-        slot = {"person": notification.person, "notification": notification.id.bytes}
-        await tx.rows("slot_state", {**slot, "state": SLOT_STATES[settlement.state]})
+    if notification.kind is Kind.DIGEST and ended:
+        await digest_ended(tx, notification, settlement.state)
     for effect in settlement.effects:
         await _effect(tx, effect, notification, people, contact, device, now)
+    if settlement.state is State.CANCELLED and notification.medium is Medium.PUSH:
+        await take_back_doubtful(tx, notification, now)
     if ended:
-        log.info(
-            "settled",
-            notification=str(notification.id),
-            route=notification.route,
-            category=notification.category,
-            state=settlement.state.name.lower(),
-            outcome=settlement.outcome,
-            code=settlement.code,
-            attempt=notification.attempt,
-        )
+        _log(notification, settlement)
+
+
+def _log(notification: Notification, settlement: Settlement) -> None:
+    log.info(
+        "settled",
+        notification=str(notification.id),
+        route=notification.route,
+        category=notification.category,
+        state=settlement.state.name.lower(),
+        outcome=settlement.outcome,
+        code=settlement.code,
+        attempt=notification.attempt,
+    )
+
+
+async def digest_ended(tx: Transaction, notification: Notification, state: State) -> None:
+    """Its slot says how; what a digest listed that was not sent waits for the next one."""
+    if state in SLOT_STATES:
+        slot = {"person": notification.person, "notification": notification.id.bytes, "state": SLOT_STATES[state]}
+        await tx.rows("slot_state", slot)
+    if state not in (State.ACCEPTED, State.UNKNOWN):
+        await tx.rows("items_not_digested", {"notification": notification.seq})
 
 
 async def _effect(
@@ -169,6 +237,12 @@ async def _effect(
             await queue.dismiss(tx, shown, [str(notification.id)], now, badge=True)
         case _:
             assert_never(effect)
+
+
+async def take_back_doubtful(tx: Transaction, notification: Notification, now: datetime) -> None:
+    """A cancelled push whose earlier attempt may be on the screen is dismissed there."""
+    if await queue.perhaps_shown(tx, notification.seq):
+        await queue.dismiss(tx, notification.target, [str(notification.id)], now, badge=True)
 
 
 async def forget_device(tx: Transaction, device: bytes, since: datetime | None, now: datetime) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
+from notifier.engine.reach import SECURITY, mail_address
 from notifier.model.instant import maybe_instant
 from notifier.model.notification import ENDED, NAMESPACE, Kind, Notification, State, Urgency
 from notifier.model.preference import Medium, Privacy
@@ -117,12 +118,13 @@ async def send_code(
 
 
 async def tell_moved(database: Database, people: People, former: Sequence[bytes], moved: bytes, now: datetime) -> None:
-    """Each former holder of a device or number hears by mail that another account has it now."""
+    """Each former holder of a device or number hears by mail that another account has it now: where a notice of a
+    sign-in would go, in the mailbox itself if there is no other verified address."""
 
     async def write(tx: Transaction) -> None:
         found = await people.recipients(tx, former)
         for recipient, _ in found.values():
-            contact = next((contact for contact in recipient.contacts if contact.kind is ContactKind.EMAIL), None)
+            contact, _ = mail_address(recipient, SECURITY)
             if contact is None:
                 continue
             route, medium = ROUTES[contact.kind]

@@ -15,8 +15,8 @@ import msgspec
 from notifier.engine import explain
 from notifier.engine.explain import VerdictRecord
 from notifier.model.instant import instant, maybe_instant
-from notifier.model.item import Item, ItemState
-from notifier.model.notification import Notification, Receipt, SignIn
+from notifier.model.item import Cause, Item, ItemState
+from notifier.model.notification import Kind, Notification, Receipt, SignIn, State
 from notifier.store.database import Database, Row, Transaction
 from notifier.store.items import item_of
 from notifier.store.queue import queued
@@ -62,10 +62,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def outcome(self) -> str:
         """One of the words of `explain.outcome_of`. What was read before its digest came is retracted, not digested."""
-        states = [(delivery.notification.state, delivery.notification.cause) for delivery in self.deliveries]
+        states = [self._fate(delivery) for delivery in self.deliveries]
         word = explain.outcome_of(self.verdict, states, digested=self.digest == STOOD_IN_DIGEST)
         unsent = self.digest == STANDS_IN_DIGEST and self.item is not None and self.item.state is not ItemState.OPEN
         return "retracted" if word == "digested" and unsent else word
+
+    def _fate(self, delivery: Delivery) -> tuple[State, Cause | None]:
+        """State and cause. A summary that was sent after this message had been read says nothing of it."""
+        notification, item = delivery.notification, self.item
+        if notification.kind is Kind.SUMMARY and notification.state is State.ACCEPTED and item is not None:
+            ended, sent = item.ended, delivery.ended
+            if item.state is not ItemState.OPEN and ended is not None and sent is not None and ended < sent:
+                return State.CANCELLED, item.cause
+        return notification.state, notification.cause
 
     @property
     def until(self) -> datetime | None:

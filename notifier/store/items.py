@@ -80,6 +80,15 @@ async def standing_at(tx: Transaction, place: Place) -> Standing:
     return standing(_ranges(place.mailbox, place.uidvalidity, await tx.rows("ranges_over", params)))
 
 
+async def read_already(tx: Transaction, item: int) -> bool:
+    """Whether a range nobody has applied yet says that it was read or removed in one of its places."""
+    for mailbox, uidvalidity, uid in await tx.rows("item_uncertain_places", {"item": item}):
+        stands = await standing_at(tx, Place(mailbox, uidvalidity, uid))
+        if stands.seen or stands.gone:
+            return True
+    return False
+
+
 async def open_item(tx: Transaction, opening: Opening) -> Item:
     """A new item in its first place, ended at once if it was read or removed before it was reported."""
     state = state_of([(opening.standing.seen, opening.standing.gone)])

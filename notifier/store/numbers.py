@@ -1,4 +1,4 @@
-"""Numbers and addresses as such, whoever holds them: stopped ones, other holders, and how often codes were sent."""
+"""Numbers and addresses as such, whoever holds them: stopped ones, other holders; and how often something was asked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from notifier.model.instant import micros
 from notifier.model.recipient import Contact
 from notifier.store.database import Database, Transaction
 
-CODE = "code"
-"""The counter's name."""
 BUCKET = timedelta(minutes=5)
 """Counters count in steps of this."""
 BY_STOP = "stop"
@@ -54,18 +52,18 @@ class Numbers:
 
         return await self._database.read(work)
 
-    async def count_sending(self, marks: Iterable[bytes], now: datetime, *, most: int, per: timedelta) -> bool:
-        """Counts one code for each mark; False, with nothing counted, if one of them has had `most` of them."""
+    async def count(self, name: str, marks: Iterable[bytes], now: datetime, *, most: int, per: timedelta) -> bool:
+        """Counts one more of `name` for each mark; False, with nothing counted, if one of them has had `most`."""
         since = micros(now - per)
         bucket = micros(now) - micros(now) % micros_of(BUCKET)
         listed = list(marks)
 
         async def work(tx: Transaction) -> bool:
             for mark in listed:
-                ((count,),) = await tx.rows("counter_sum", {"person": mark, "name": CODE, "since": since})
+                ((count,),) = await tx.rows("counter_sum", {"person": mark, "name": name, "since": since})
                 if count >= most:
                     return False
-            await tx.many("counter_add", [{"person": mark, "name": CODE, "bucket": bucket} for mark in listed])
+            await tx.many("counter_add", [{"person": mark, "name": name, "bucket": bucket} for mark in listed])
             return True
 
         return await self._database.transact(work)

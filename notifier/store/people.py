@@ -7,7 +7,7 @@ last check refuses what was planned before, and the person is planned again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 
@@ -137,6 +137,19 @@ class People:
             found[person.id] = (recipient, person)
         return found
 
+    async def current(self, tx: Transaction, revs: Mapping[bytes, int]) -> dict[bytes, Recipient]:
+        """Of people whose revision the transaction has read: from the cache, the database asked for the rest."""
+        found: dict[bytes, Recipient] = {}
+        for person, rev in revs.items():
+            cached = self._cache.get(person)
+            if cached is not None and cached[0] == rev:
+                found[person] = cached[1]
+        missing = [person for person in revs if person not in found]
+        if missing:
+            read = await self.recipients(tx, missing)
+            found.update((person, recipient) for person, (recipient, _) in read.items())
+        return found
+
     async def _assemble(self, tx: Transaction, person: Person) -> Recipient:
         since = person.suspended_at
         devices = [_device(row) for row in await tx.rows("device_read", {"person": person.id})]
@@ -146,14 +159,7 @@ class People:
             name=person.name,
             effective=self.resolve(person.document, person.document_rev),
             devices=tuple(device for device, bound in devices if since is None or bound > since),
-            contacts=(
-                *(
-                    contact
-                    for contact in contacts
-                    if since is None or (contact.verified_at is not None and contact.verified_at > since)
-                ),
-                *_own_address(person),
-            ),
+            contacts=(*(_after(contact, since) for contact in contacts), *_own_address(person)),
             rev=person.rev,
             known_mailboxes=self.domains,
         )
@@ -204,7 +210,8 @@ class People:
 
         async def work(tx: Transaction) -> None:
             await tx.rows("device_update", _device_row(device, b"", device.registered))
-            await tx.rows("person_touch", {"id": person})
+            for owner, _ in await tx.rows("device_owners", {"device": device.id}):
+                await tx.rows("person_touch", {"id": owner})
 
         await self._database.transact(work)
 
@@ -383,6 +390,13 @@ def _contact(row: Row) -> Contact:
         state=ContactState(row[3]),
         verified_at=maybe_instant(row[4]),
     )
+
+
+def _after(contact: Contact, since: datetime | None) -> Contact:
+    """What was verified before the address got a new owner counts as not verified yet."""
+    if since is None or contact.verified_at is None or contact.verified_at > since:
+        return contact
+    return msgspec.structs.replace(contact, state=ContactState.PENDING, verified_at=None)
 
 
 def _own_address(person: Person) -> tuple[Contact, ...]:

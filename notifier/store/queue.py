@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -111,7 +112,8 @@ async def cancel(tx: Transaction, seq: int, cause: Cause, now: datetime) -> bool
 async def retract(tx: Transaction, changes: Iterable[Change], now: datetime) -> dict[bytes, list[str]]:
     """Every non-final notification none of whose items is open any more is cancelled, or marked in its sender's hands.
 
-    Returns what devices have been shown and should take back: device → notification ids.
+    Returns what devices show, or may show, and should take back: device → notification ids. A mail that is being
+    repeated may have arrived: it is left to its sender, which does not hide that.
     """
     shown: dict[bytes, list[str]] = {}
     for change in changes:
@@ -119,16 +121,23 @@ async def retract(tx: Transaction, changes: Iterable[Change], now: datetime) -> 
             continue
         cause = change.cause or Cause.READ
         params = {"item": change.item, "shown_since": micros(now - SHOWN_FOR)}
-        for seq, wire_id, state, _, target, still_open in await tx.rows("item_notifications", params):
-            if still_open:
+        for row in await tx.rows("item_notifications", params):
+            seq, wire_id, state, medium, target, still_open, perhaps_shown, repeats = row
+            if still_open or (state == State.AVAILABLE and medium == Medium.EMAIL and repeats):
+                continue
+            if state in (State.CLAIMED, State.HANDING_OVER):
+                await tx.rows("notification_retract", {"seq": seq, "cause": cause.value})
                 continue
             if state == State.AVAILABLE:
                 await cancel(tx, seq, cause, now)
-            elif state in (State.CLAIMED, State.HANDING_OVER):
-                await tx.rows("notification_retract", {"seq": seq, "cause": cause.value})
-            else:
+            if medium == Medium.PUSH and perhaps_shown:
                 shown.setdefault(target, []).append(str(UUID(bytes=wire_id)))
     return shown
+
+
+async def perhaps_shown(tx: Transaction, seq: int) -> bool:
+    """Whether an earlier attempt may have reached a screen: its answer was lost, or its sender."""
+    return bool(await tx.rows("notification_perhaps_shown", {"seq": seq}))
 
 
 async def dismiss(tx: Transaction, device: bytes, ids: Sequence[str], due: datetime, *, badge: bool = False) -> None:
@@ -148,10 +157,25 @@ async def dismiss(tx: Transaction, device: bytes, ids: Sequence[str], due: datet
     )
 
 
-async def items_of(tx: Transaction, seq: int) -> list[Item]:
-    """The open items it stands for, newest first."""
-    rows = await tx.rows("notification_items", {"notification": seq, "limit": ITEMS_SHOWN_MAX})
-    return [item_of(row) for row in rows]
+class Linked(NamedTuple):
+    """An open item that a notification stands for, and the mailbox name, UIDVALIDITY and UID of a place it has."""
+
+    item: Item
+    uncertain: bool
+    """A range nobody has applied yet covers a place of it: it may be read."""
+    mailbox: str
+    uidvalidity: int
+    uid: int
+
+
+async def items_of(tx: Transaction, notifications: Iterable[int]) -> dict[int, list[Linked]]:
+    """The open items each stands for, newest first, at most ITEMS_SHOWN_MAX; nothing for those that have none."""
+    found: dict[int, list[Linked]] = {}
+    params = [{"notification": seq, "limit": ITEMS_SHOWN_MAX} for seq in notifications]
+    for seq, uncertain, mailbox, uidvalidity, uid, *item in await tx.many("queue_items", params):
+        linked = Linked(item_of(tuple(item)), bool(uncertain), mailbox, uidvalidity, uid)
+        found.setdefault(seq, []).append(linked)
+    return found
 
 
 def queued(row: Row) -> Queued:

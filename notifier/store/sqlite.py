@@ -14,7 +14,7 @@ import asyncio
 import fcntl
 import os
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
@@ -78,6 +78,8 @@ class SqliteDatabase:
         self._reader: apsw.Connection | None = None
         self._committer = ThreadPoolExecutor(1, "sqlite commit")
         self._reading = ThreadPoolExecutor(1, "sqlite read")
+        self.on_rollback: Callable[[], None] = lambda: None
+        """Called when a transaction was undone: what was read inside it never was."""
         self._waiting: deque[tuple[Work[Any], asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
 
@@ -153,6 +155,7 @@ class SqliteDatabase:
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("rollback")
+            self.on_rollback()
             raise
         return answers
 
@@ -187,6 +190,9 @@ def _connect(path: Path, flags: int) -> apsw.Connection:
     except UNAVAILABLE as error:
         raise StoreUnavailable(f"{path}: {error}") from error
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    # Else SQLite plans a statement anew whenever a parameter changes that is compared in the presence of a partial
+    # index: 4 to 10 us each time, half of all that deciding and sending cost.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.execute("pragma cache_size=-65536; pragma temp_store=memory")
     return connection
 

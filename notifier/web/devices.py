@@ -7,6 +7,7 @@ by another channel. The answer is the same 201 in both cases, so that nobody lea
 
 from __future__ import annotations
 
+from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -20,6 +21,7 @@ from notifier.engine.leaves import LOCALE, ZONE, instant_text
 from notifier.errors import InputError
 from notifier.model.preference import Privacy
 from notifier.model.recipient import Device, Environment, Platform
+from notifier.store.numbers import Numbers
 from notifier.store.people import DEVICES_MAX, device_id
 from notifier.web.body import answer, checked, identifier, read_json
 from notifier.web.doors import ANY_APP, Doors
@@ -35,6 +37,10 @@ NAME_CHARS_MAX = 64
 INSTALLATION_CHARS_MIN = 16
 INSTALLATION_CHARS_MAX = 128
 APPS_LISTED_MAX = 50
+TESTS_MAX = 30
+"""Per account within TESTS_PER: a test rings, and holds its request until the provider has answered."""
+TESTS_PER = timedelta(hours=1)
+TEST_RETRY_S = 300
 
 _OPEN: dict[str, Codec[Any]] = {
     "name": text(0, NAME_CHARS_MAX),
@@ -127,8 +133,13 @@ async def delete_device(request: web.Request) -> web.Response:
 
 async def post_test(request: web.Request) -> web.Response:
     """Sends a test by the real path and waits for what the provider says."""
+    doors, caller = doors_of(request), request[CALLER]
     device = await _own(request)
-    return answer(await doors_of(request).send_test(request[CALLER].name, device.id))
+    if not await Numbers(doors.database).count("test", [caller.person], doors.now(), most=TESTS_MAX, per=TESTS_PER):
+        raise Refusal(
+            "too-many", f"at most {TESTS_MAX} tests an hour are sent", headers={"Retry-After": str(TEST_RETRY_S)}
+        )
+    return answer(await doors.send_test(caller.name, device.id))
 
 
 def shown(device: Device) -> dict[str, object]:

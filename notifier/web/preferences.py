@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ from notifier.errors import InputError
 from notifier.model.layer import Instant, Preferences
 from notifier.model.preference import Category, HoldMode
 from notifier.model.recipient import Recipient
+from notifier.store.numbers import Numbers
 from notifier.web.body import answer, checked, read_json
 from notifier.web.doors import Doors
 from notifier.web.problems import Refusal
@@ -35,6 +37,10 @@ T = TypeVar("T")
 WRITES_MAX = 5
 """How often a write without a revision of its own (`*`, pause) is tried over a newer document."""
 TAGS_MAX = 20
+SAVES_MAX = 300
+"""Per account within SAVES_PER."""
+SAVES_PER = timedelta(hours=1)
+SAVE_RETRY_S = 300
 ANY_REVISION = "*"
 ANSWERED = "warnings"
 """A member of a save's answer; whoever sends the answer back as a document means the rest of it."""
@@ -141,6 +147,7 @@ ANY: Revisions = None
 async def _write(request: web.Request, change: Change, over: Revisions) -> web.Response:
     """Saves what `change` makes of the stored document, and answers with it, its revision and the warnings."""
     doors, caller = doors_of(request), request[CALLER]
+    await _count(doors, caller)
     if over is None:
         document, rev = await change_document(doors, caller, change)
     else:
@@ -148,6 +155,16 @@ async def _write(request: web.Request, change: Change, over: Revisions) -> web.R
     recipient = await recipient_of(doors, caller)
     found = warnings(document, recipient.effective, recipient, doors.now())
     return _document(document, rev, warnings=[{"path": advice.path, "text": advice.text} for advice in found])
+
+
+async def _count(doors: Doors, caller: Caller) -> None:
+    """Every save plans again what waits. The operator may save as often as he likes."""
+    if caller.is_operator:
+        return
+    if not await Numbers(doors.database).count("save", [caller.person], doors.now(), most=SAVES_MAX, per=SAVES_PER):
+        raise Refusal(
+            "too-many", f"at most {SAVES_MAX} changes an hour are saved", headers={"Retry-After": str(SAVE_RETRY_S)}
+        )
 
 
 async def _write_over(doors: Doors, caller: Caller, change: Change, over: frozenset[int]) -> tuple[Preferences, int]:

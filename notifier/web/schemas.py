@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from notifier.engine.document import DEPLOYMENT, USER, json_schema
-from notifier.web import admin, contacts, devices, preferences
+from notifier.web import contacts, devices, letters, person, preferences
 from notifier.web.body import CURSOR_CHARS_MAX, PAGE_DEFAULT, PAGE_MAX
 
 Json = dict[str, Any]
@@ -161,8 +161,10 @@ SCHEMAS: Json = {
     "Decisions": _list("decisions", _named("HistoryRow")),
     "JournalPage": _list("events", ANY_OBJECT),
     "DeadLetters": _list("dead_letters", ANY_OBJECT),
-    "Resolve": admin.RESOLVE.schema(),
-    "Replay": admin.REPLAY.schema(),
+    "NewLink": person.NEW_LINK.schema(),
+    "MadeLink": _object(("token", "expires_at"), token=TEXT, expires_at=MOMENT),
+    "Resolve": letters.RESOLVE.schema(),
+    "Replay": letters.REPLAY.schema(),
     "Replayed": _object(("replayed",), replayed=COUNT),
 }
 

@@ -8,6 +8,7 @@ what is right.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
@@ -22,8 +23,10 @@ from notifier.web import (
     export,
     health,
     history,
+    letters,
     openapi,
     pages,
+    person,
     preferences,
     unsubscribe,
     verification,
@@ -56,6 +59,8 @@ ROUTES: tuple[Route, ...] = (
     *unsubscribe.ROUTES,
     *callbacks.ROUTES,
     *admin.ROUTES,
+    *letters.ROUTES,
+    *person.ROUTES,
     *export.ROUTES,
     *health.ROUTES,
     *openapi.ROUTES,
@@ -78,6 +83,7 @@ def make_application(doors: Doors, more: Iterable[Route] = ()) -> web.Applicatio
     application = web.Application(
         middlewares=[_log, _headers, _errors, _limits, _access],
         client_max_size=doors.settings.server.body_bytes_max,
+        handler_args={"logger": PROTOCOL_LOG},
     )
     application[CURRENT] = Current(doors, Access(doors))
     application[GATES] = {}
@@ -94,6 +100,21 @@ def swap_doors(application: web.Application, doors: Doors) -> None:
     current = application[CURRENT]
     access = Access(doors)
     current.doors, current.access = doors, access
+
+
+class _Unquoted(logging.Filter):
+    """aiohttp logs what it could not even parse with the request's first line: links and names would be in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        record.msg, record.args = f"no HTTP request: {kind.__name__ if kind else 'unknown'}", ()
+        record.exc_info = record.exc_text = record.stack_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+
+PROTOCOL_LOG = logging.getLogger("notifier.web.protocol")
+PROTOCOL_LOG.addFilter(_Unquoted())
 
 
 class UnderWay:

@@ -38,7 +38,7 @@ RETRY_AFTER_S = 600
 async def count(doors: Doors, contact: Contact, person: bytes) -> None:
     """Counts one sending. Raises Refusal `too-many` if the account or the number has had SENDS_MAX of them."""
     marks = [person, doors.suppression_mark(contact)]
-    if not await Numbers(doors.database).count_sending(marks, doors.now(), most=SENDS_MAX, per=SENDS_PER):
+    if not await Numbers(doors.database).count("code", marks, doors.now(), most=SENDS_MAX, per=SENDS_PER):
         raise Refusal(
             "too-many",
             f"at most {SENDS_MAX} codes an hour are sent, for an account and to a number or address",

@@ -6,19 +6,18 @@ One Dovecot, one service and one set of providers serve the whole file: every te
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import imaplib
 import json
 import poplib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 import pytest
 
-from tests.e2e.providers import Providers, providers, until
-from tests.e2e.service import SOURCE, Service, serving
+from tests.e2e.providers import QUIETLY_S, Providers, Stage, staged, until
+from tests.e2e.service import SOURCE
 from tests.servers.dovecot import CAROLS_QUOTA_KB, PASSWORD, PATHS, Dovecot, address_of
 from tests.servers.mail_client import command, mail, session
 
@@ -26,34 +25,17 @@ pytestmark = pytest.mark.server("dovecot")
 
 DOORS = dict.fromkeys(PATHS, "/v1/events/dovecot")
 """Whatever Dovecot reports by, it all comes to one door."""
-QUIETLY_S = 0.5
-"""How long nothing must come for nothing to have come: several turns of every loop."""
 number = count(1)
 
 
-class House:
-    """What every test of this file shares."""
+class House(Stage):
+    """The stage with a mail server on it."""
 
-    def __init__(self, runner: asyncio.Runner, service: Service, outside: Providers, dovecot: Dovecot) -> None:
-        self.runner = runner
-        self.service = service
-        self.outside = outside
-        self.dovecot = dovecot
-
-    def play(self, scenario: Callable[[], Awaitable[None]]) -> None:
-        async def bounded() -> None:
-            async with asyncio.timeout(60):
-                await scenario()
-
-        self.runner.run(bounded())
+    dovecot: Dovecot
 
     async def person(self, user: str, wishes: dict[str, Any] | None = None) -> tuple[str, str]:
         """(name, device token) of somebody with a phone, and with these wishes."""
-        name, token = address_of(user), f"{next(number):064x}"
-        await self.service.register(name, token)
-        if wishes is not None:
-            await self.service.wish(name, wishes)
-        return name, token
+        return address_of(user), await self.phone(address_of(user), wishes)
 
     async def deliver(self, user: str, message: bytes) -> None:
         assert await asyncio.to_thread(self.dovecot.deliver, user, message) == b""
@@ -68,35 +50,13 @@ class House:
 
         await asyncio.to_thread(work)
 
-    async def rings(self, token: str, times: int) -> list[dict[str, Any]]:
-        """The alerts of a phone, once there are so many."""
-        await until(lambda: len(self.outside.alerts(token)) >= times)
-        return self.outside.alerts(token)
-
-    async def rows(self, user: str, event: str, among: tuple[str, ...]) -> list[dict[str, Any]]:
-        """The history's rows for one kind of event, once there are some and all have come to that."""
-        found: list[dict[str, Any]] = []
-
-        async def look() -> bool:
-            found[:] = [row for row in await self.service.history(user) if row["event"] == event]
-            return bool(found) and all(row["outcome"] in among for row in found)
-
-        async with asyncio.timeout(20):
-            while not await look():
-                await asyncio.sleep(0.05)
-        return found
-
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("dovecot")
-    with asyncio.Runner() as runner, contextlib.ExitStack() as after:
-        stack = contextlib.AsyncExitStack()
-        after.callback(lambda: runner.run(stack.aclose()))
-        outside = runner.run(stack.enter_async_context(providers(folder)))
-        service = runner.run(stack.enter_async_context(serving(folder, *outside.sections())))
-        with Dovecot(service.url, token=SOURCE, ox=True, paths=DOORS) as dovecot:
-            yield House(runner, service, outside, dovecot)
+    with staged(tmp_path_factory.mktemp("dovecot")) as stage:
+        made = House(stage.runner, stage.service, stage.outside)
+        with Dovecot(stage.service.url, token=SOURCE, ox=True, paths=DOORS) as made.dovecot:
+            yield made
 
 
 def new_mail(subject: str = "Lunch on Friday?", **changes: str) -> bytes:
@@ -382,5 +342,3 @@ def test_every_file_of_the_integration_spoke_and_nothing_was_refused(house: Hous
     assert "Traceback" not in house.service.log.read_text()
     complaints = [line for line in house.dovecot.log.splitlines() if "notifier" in line and "Error" in line]
     assert complaints == []
-
-

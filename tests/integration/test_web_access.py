@@ -7,12 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import jwt
+import msgspec
 import pytest
 
 from notifier.engine.identity import person_id
 from notifier.engine.links import Scope
+from notifier.errors import ConfigError
 from notifier.telemetry import Secret
-from notifier.web.settings import UsersSettings
+from notifier.web.server import swap_doors
+from notifier.web.settings import OperatorSettings, UsersSettings
 from tests.doors import BOB, OPERATOR, SECRET, Answer, House, in_house, served, user_token
 from tests.factories import ANN, NOON
 
@@ -150,3 +153,27 @@ def test_two_houses_share_nothing(tmp_path: Path) -> None:
             assert "locale" not in (await other.ask("GET", OWN)).json
 
     asyncio.run(run())
+
+
+def test_new_settings_hold_from_the_next_request_and_bad_ones_change_nothing(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        old = house.doors.settings
+        bad = msgspec.structs.replace(old, users=UsersSettings(jwt_secret=Secret("short")))
+        with pytest.raises(ConfigError):
+            swap_doors(house.client.app, msgspec.structs.replace(house.doors, settings=bad))
+        assert (await house.ask("GET", OWN)).status == 200
+        new = msgspec.structs.replace(old, operator=OperatorSettings(token=Secret("another operator's token")))
+        swap_doors(house.client.app, msgspec.structs.replace(house.doors, settings=new))
+        assert (await house.ask("GET", "/v1/admin/sources", token=OPERATOR)).status == 401
+        assert (await house.ask("GET", "/v1/admin/sources", token="another operator's token")).status == 200
+
+    in_house(tmp_path, scenario)
+
+
+def test_without_an_operators_token_nobody_is_the_operator(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        for header in ("Bearer ", "Bearer", "Basic Og==", "bearer  "):
+            async with house.client.get("/v1/admin/sources", headers={"Authorization": header}) as response:
+                assert response.status == 401
+
+    in_house(tmp_path, scenario, operator=OperatorSettings())

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from notifier.engine.identity import person_id
@@ -24,12 +25,9 @@ async def ask(house: House, method: str, path: str, body: object = None, **heade
     return await house.ask(method, ADMIN + path, body, token=OPERATOR, **headers)
 
 
-async def count(house: House, table: str) -> int:
-    """Rows of a table that are left, counted by the test beside the running writer."""
-    import apsw
-
-    path = Path(str(house.doors.database._path))  # type: ignore[attr-defined]
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+def count(database: Path, table: str) -> int:
+    """Rows of a table that are left, counted beside the running writer."""
+    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         return int(connection.execute(f"select count(*) from {table}").get)
     finally:
@@ -246,7 +244,7 @@ def test_an_erased_person_leaves_nothing_and_events_create_nothing(tmp_path: Pat
         await happen(house.doors.database, 6, DIGESTED)
         await happen(house.doors.database, 7, SENT, [State.ACCEPTED], user=BOB)
         assert (await ask(house, "DELETE", f"/users/{ANN}")).status == 204
-        left = {table: await count(house, table) for table in PERSONAL}
+        left = {table: count(tmp_path / "n.db", table) for table in PERSONAL}
         assert left == {
             **dict.fromkeys(PERSONAL, 1),
             "device": 0,
@@ -295,6 +293,22 @@ async def _reported(house: House, at: Any) -> int:
         everyone=True,
     )
     return len((await Journal(house.doors.database, erasure_mark).append([report], at)).waiting)
+
+
+def test_a_link_the_operator_makes_opens_the_preferences_until_it_ends(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        made = await ask(house, "POST", f"/users/{ANN}/links", {"scope": "preferences", "for": "2h"})
+        assert (made.status, made.json["expires_at"]) == (201, "2026-11-24T14:00:00Z")
+        saved = await house.ask(
+            "PUT", "/v1/users/me/preferences", {"locale": "de"}, token=made.json["token"], If_Match='"0"'
+        )
+        assert saved.status == 200
+        house.behind.now += timedelta(hours=2)
+        assert (await house.ask("GET", "/v1/users/me/preferences", token=made.json["token"])).status == 401
+        for body in ({}, {"scope": "everything"}, {"scope": "preferences", "for": "31d"}):
+            assert (await ask(house, "POST", f"/users/{ANN}/links", body)).status == 422
+
+    in_house(tmp_path, scenario)
 
 
 def test_the_operators_confirmation_brings_back_what_was_suspended(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from notifier.engine.identity import person_id
 from notifier.store.people import DEVICES_MAX, device_id
+from notifier.web.devices import TESTS_MAX
 from notifier.web.doors import ANY_APP
 from notifier.web.server import swap_doors
 from tests.doors import APPS, BOB, House, in_house, user_token
@@ -172,6 +173,18 @@ def test_anothers_device_is_nobodys(tmp_path: Path, method: str) -> None:
             assert (await house.ask(method, f"{DEVICES}/{id}", {})).status == 404
         assert (await house.ask("POST", f"{DEVICES}/{bobs.json['id']}/test")).status == 404
         assert len((await house.ask("GET", DEVICES, token=user_token(BOB))).json["devices"]) == 1
+
+    in_house(tmp_path, scenario)
+
+
+def test_so_many_tests_an_hour_ring_and_no_more(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        made = await house.ask("POST", DEVICES, phone())
+        path = f"{DEVICES}/{made.json['id']}/test"
+        assert [(await house.ask("POST", path)).status for _ in range(TESTS_MAX)] == [200] * TESTS_MAX
+        refused = await house.ask("POST", path)
+        assert (refused.status, refused.kind) == (429, "too-many")
+        assert len(house.behind.tested) == TESTS_MAX
 
     in_house(tmp_path, scenario)
 

@@ -10,6 +10,7 @@ import pytest
 from notifier.engine.document import DEPLOYMENT, decode
 from notifier.engine.identity import person_id
 from notifier.model.layer import Layer
+from notifier.web import preferences
 from tests.doors import OPERATOR, House, in_house
 from tests.factories import ANN, NOON
 
@@ -121,6 +122,22 @@ def test_effective_names_the_layer_of_each_leaf_also_for_somebody_unknown(tmp_pa
         await house.ask("PUT", OWN, {"locale": "de"}, If_Match="*")
         known = await house.ask("GET", OWN + "/effective")
         assert (known.json["locale"]["value"], known.json["locale"]["layer"]) == ("de", "user")
+
+    in_house(tmp_path, scenario)
+
+
+def test_so_many_saves_an_hour_are_taken_and_the_operators_besides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preferences, "SAVES_MAX", 2)
+
+    async def scenario(house: House) -> None:
+        saves = [await house.ask("PUT", OWN, {}, If_Match="*") for _ in range(3)]
+        assert [answer.status for answer in saves] == [200, 200, 429]
+        assert int(saves[2].headers["Retry-After"]) > 0
+        assert (await house.ask("PUT", f"/v1/users/{ANN}/preferences", {}, token=OPERATOR, If_Match="*")).status == 200
+        house.behind.now += timedelta(hours=1, minutes=6)
+        assert (await house.ask("PUT", OWN, {}, If_Match="*")).status == 200
 
     in_house(tmp_path, scenario)
 

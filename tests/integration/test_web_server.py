@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 
 from notifier.errors import DialectError, InputError, StoreUnavailable
 from notifier.web.route import GATES, Gate, Route
-from notifier.web.server import ROUTES
+from notifier.web.server import PROTOCOL_LOG, ROUTES
 from notifier.web.settings import ServerSettings
 from tests.doors import OPERATOR, PUBLIC, House, in_house, served
 from tests.factories import ANN
@@ -99,7 +99,7 @@ def test_the_log_and_the_metrics_know_patterns_and_no_paths(tmp_path: Path) -> N
         with structlog.testing.capture_logs() as lines:
             await house.ask("GET", f"/v1/users/{ANN}/preferences")
             await house.ask("GET", "/u/topsecret", token="")
-            await house.ask("BREW", "/topsecret", token="")
+            await house.ask("PROPFIND", "/topsecret", token="")
         assert [(line["route"], line["method"], line["status"]) for line in lines] == [
             ("/v1/users/{user}/preferences", "GET", 200),
             ("/u/{token}", "GET", 404),
@@ -110,6 +110,21 @@ def test_the_log_and_the_metrics_know_patterns_and_no_paths(tmp_path: Path) -> N
         assert not any(secret in f"{lines} {exposed}" for secret in SECRETS)
 
     in_house(tmp_path, scenario)
+
+
+def test_what_is_no_request_at_all_is_logged_without_its_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(house: House) -> None:
+        reader, writer = await asyncio.open_connection(house.client.host, house.client.port)
+        writer.write(b"GET /topsecret HTTP/x\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+
+    in_house(tmp_path, scenario)
+    said = [record.getMessage() for record in caplog.records if record.name == PROTOCOL_LOG.name]
+    assert said == ["no HTTP request: BadStatusLine"]
+    assert "topsecret" not in caplog.text
 
 
 def test_a_body_may_have_so_many_bytes_announced_or_not(tmp_path: Path) -> None:
@@ -209,3 +224,40 @@ def test_whatever_is_about_a_user_or_the_operator_is_behind_a_gate() -> None:
             assert route.gate in (Gate.USER, Gate.WISHES), route.path
         else:
             assert route.gate is Gate.OPEN
+
+
+BODIES = (
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b'"text"',
+    b"1e999",
+    b'{"a":',
+    b"\xff\xfe",
+    b"[" * 5_000,
+    b'{"until":"2026-12-24T12:00:00Z","until":7}',
+    b'{"ids":[null]}',
+    b'{"event":{"event":"MessageNew","uid":99999999999999999999999}}',
+    b'{"platform":"apns","app":"ios-mail","token":"\\u0000\\ud800xxxxxxxx"}',
+    b'{"kind":"phone","value":"\\ud83d\\ude00\\u202e+49"}',
+    b'{"kind":"email","value":"a@\\u0131.example"}',
+    b'{"code":"\\u0661\\u0662\\u0663"}',
+    b'{"categories":{"":{}},"quiet":[null],"windows":{"x":{"exceptions":{"dates":{"2026-99-99":"off"}}}}}',
+)
+
+
+@pytest.mark.parametrize("token", [None, OPERATOR], ids=["user", "operator"])
+def test_no_body_makes_any_door_fail(tmp_path: Path, token: str | None) -> None:
+    """Whatever comes in is taken or refused; 500 is for our own mistakes, and none is made."""
+
+    async def scenario(house: House) -> None:
+        for route in ROUTES:
+            for name, id in (("me", "0" * 32), (ANN, "%00"), ("%ff", "é")):
+                path = route.path.format(user=name, id=id, token="x")
+                for body in BODIES if route.method in ("POST", "PUT", "PATCH") else (b"",):
+                    answer = await house.ask(route.method, path, body, token=token, If_Match="*")
+                    assert answer.status < 500, (route.method, path, body, answer.body)
+                    assert answer.status < 400 or answer.kind or "html" in answer.headers["Content-Type"]
+
+    in_house(tmp_path, scenario)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from notifier.engine.identity import person_id
 from notifier.engine.links import Scope
+from notifier.render import Renderer
+from notifier.web.server import swap_doors
 from tests.doors import BOB, PUBLIC, House, in_house
 from tests.factories import ANN, NOON
 
@@ -102,5 +105,25 @@ def test_a_link_that_is_no_good_shows_a_page_and_does_nothing(tmp_path: Path) ->
         house.behind.now += timedelta(days=31)
         assert (await house.ask("POST", f"/u/{good}", b"", token="")).status == 404
         assert await digest_of(house) is True
+
+    in_house(tmp_path, scenario)
+
+
+def test_the_real_pages_have_the_buttons_that_act(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await make_known(house)
+        renderer = Renderer()
+        swap_doors(house.client.app, msgspec.structs.replace(house.doors, page=renderer.page))
+        path = f"/u/{house.link(Scope.UNSUBSCRIBE)}"
+        asked = (await house.ask("GET", path, token="")).body.decode()
+        assert f'action="{PUBLIC}{path}"' in asked
+        done = (await house.ask("POST", path, b"", token="")).body.decode()
+        assert f'action="{PUBLIC}{path}/undo"' in done
+        assert "<form" not in (await house.ask("GET", "/u/x", token="")).body.decode()
+        await house.ask("POST", "/v1/users/me/contacts", {"kind": "email", "value": "home@example.net"})
+        link = house.behind.codes[-1][2]
+        page = (await house.ask("GET", link.removeprefix(PUBLIC), token="")).body.decode()
+        assert f'action="{link}"' in page
+        assert "home@example.net" in page
 
     in_house(tmp_path, scenario)

@@ -141,9 +141,7 @@ class Dovecot:
     as Bearer or Basic password. Users are USERS @mail.example; carol may store CAROLS_QUOTA_KB.
     """
 
-    def __init__(
-        self, url: str, *, token: str = "token-1", ox: bool = False, paths: Mapping[str, str] = PATHS
-    ) -> None:
+    def __init__(self, url: str, *, token: str = "token-1", ox: bool = False, paths: Mapping[str, str] = PATHS) -> None:
         self.binary = require_binary("dovecot", PACKAGES)
         self.sievec = require_binary("sievec", PACKAGES)
         _require_2_3(self.binary)
@@ -253,8 +251,9 @@ class Dovecot:
         text = (INTEGRATION / "notifier-2.3.conf").read_text()
         endpoint = "127.0.0.1:5423/v1/events/dovecot"
         host = self.url.removeprefix("http://")
-        for line, path in (("notifier_url = ", "lua"), ("transport_args = ", "export"), ("executable = ", "quota")):
-            text = re.sub(rf"^(\s*{line}.*){re.escape(endpoint)}", rf"\g<1>{host}{self.paths[path]}", text, flags=re.MULTILINE)
+        for line, sender in (("notifier_url = ", "lua"), ("transport_args = ", "export"), ("executable = ", "quota")):
+            there = rf"\g<1>{host}{self.paths[sender]}"
+            text = re.sub(rf"^(\s*{line}.*){re.escape(endpoint)}", there, text, flags=re.MULTILINE)
         text = text.replace("dovecot:TOKEN@", f"dovecot:{self.token}@")
         text = text.replace("/etc/dovecot/notifier", str(self.root / "notifier"))
         text = text.replace("/var/lib/notifier-dovecot", str(self.root / "pause"))

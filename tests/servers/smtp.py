@@ -108,6 +108,10 @@ class SmtpServer:
             self.received.append(mail)
             self._arrival.notify_all()
 
+    def forget(self) -> None:
+        """Nothing of the script is left: it says yes again."""
+        self._answers.clear()
+
     def hang_up(self) -> None:
         """Closes every connection, as a server does with idle ones."""
         for session in list(self._open):

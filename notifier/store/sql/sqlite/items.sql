@@ -56,12 +56,13 @@ from item where person = :person and digest = 1 and state = 0 and opened > :afte
 -- name: item_digested
 update item set digest = 2 where seq = :item
 
+-- name: items_not_digested
+-- A digest that was not sent: what it listed waits for the next one again.
+update item set digest = 1 where digest = 2 and seq in (
+  select item from notification_item where notification = :notification)
+
 -- name: item_any_for_digest
 select 1 from item where person = :person and digest = 1 and state = 0 limit 1
-
--- name: item_first_place
-select m.name, p.uidvalidity, p.uid, m.id from item_place p join mailbox m on m.id = p.mailbox
-where p.item = :item and p.gone = 0 limit 1
 
 -- name: items_fetched
 -- POP3 fetched what stood in the INBOX before the session began.
@@ -94,11 +95,15 @@ update mailbox set append_since = :since, append_count = :count where id = :id
 select unseen from mailbox where owner = :owner and name = :name and deleted = 0
 
 -- name: item_notifications
--- What hangs on an item: waiting, in a sender's hands, or shown on a device within the week.
+-- What hangs on an item: waiting, in a sender's hands, or ended within the week where a phone may show it. An attempt
+-- without a receipt that says otherwise may have been shown.
 select n.seq, n.id, n.state, n.medium, n.target,
-  exists(select 1 from notification_item l join item i on i.seq = l.item where l.notification = n.seq and i.state = 0)
+  exists(select 1 from notification_item l join item i on i.seq = l.item where l.notification = n.seq and i.state = 0),
+  n.state in (3, 7) or n.attempt > (select count(*) from receipt r where r.notification = n.seq
+    and r.outcome not in ('unknown_outcome', 'lapsed')),
+  n.repeats
 from notification_item k join notification n on n.seq = k.notification
-where k.item = :item and (n.state in (0, 1, 2) or (n.state in (3, 7) and n.medium = 'push' and n.ended > :shown_since))
+where k.item = :item and (n.state in (0, 1, 2) or (n.state <> 6 and n.medium = 'push' and n.ended > :shown_since))
 
 -- name: flood_items
 -- Interruptions of the appends of the last minute, whose grace may still be running.

@@ -85,7 +85,9 @@ on conflict(id) do update set environment = excluded.environment, name = exclude
 update device set name = :name, badge = :badge, privacy = :privacy, fetch = :fetch, locale = :locale, zone = :zone where id = :id
 
 -- name: device_ok
-update device set last_ok = :at, last_error = '' where id = :id
+-- It took a push, with this number on its icon (-1: none); `zero_due` by the rule of `engine.badge.sent`.
+update device set last_ok = :at, last_error = '', badge_sent = case when :badge < 0 then badge_sent else :badge end,
+  zero_due = case when :badge < 0 then zero_due else :badge = 0 and badge_sent <> 0 end where id = :id
 
 -- name: device_switch
 -- The other APNs world is tried once; a second wrong answer means the token is dead.

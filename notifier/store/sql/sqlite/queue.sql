@@ -44,12 +44,6 @@ select seq, id, person, event, kind, category, medium, route, target, collapse, 
   urgency, privacy, rev, layer_rev, params, created, repeats, retracted, cause, frozen
 from notification where seq = :seq
 
--- name: notification_items
-select i.seq, i.person, i.event, i.key, i.category, i.thread, i.message_id, i.opened, i.state, i.cause, i.ended, i.digest,
-  i.mailbox_name, i.summary
-from notification_item l join item i on i.seq = l.item where l.notification = :notification and i.state = 0
-order by i.seq desc limit :limit
-
 -- name: notification_open_count
 select count(*) from notification_item l join item i on i.seq = l.item where l.notification = :notification and i.state = 0
 
@@ -82,18 +76,25 @@ from notification where route = :route and state in (0, 1, 2) and state = 2 and 
 update notification set next_at = 0 where state in (1, 2)
 
 -- name: queue_check
--- Still this attempt's, still in its lease, not retracted, and planned under the revisions that hold now.
-select n.seq, n.retracted, n.rev = p.rev and n.layer_rev = :layer_rev
+-- Still this attempt's, still in its lease, not retracted, and planned under the revisions that hold now; then the number
+-- for the badge: unknown (-1) if one of the accounts bound to the device is.
+select n.seq, n.retracted, n.rev = p.rev and n.layer_rev = :layer_rev, p.rev, coalesce(
+  (select case when min(b.unseen) < 0 then -1 else sum(b.unseen) end from binding b where b.device = n.target), -1)
 from notification n join person p on p.id = n.person
 where n.seq = :seq and n.attempt = :attempt and n.state = 1 and n.next_at > :now
 
--- name: queue_items_uncertain
--- Whether a range nobody has applied yet covers a place of one of its open items.
-select i.seq, p.mailbox, p.uidvalidity, p.uid from notification_item l
-join item i on i.seq = l.item and i.state = 0
-join item_place p on p.item = i.seq
-where l.notification = :notification and exists (select 1 from seen_range r where r.applied = 0 and r.mailbox = p.mailbox
-  and r.uidvalidity = p.uidvalidity and r.hi >= p.uid and r.lo <= p.uid)
+-- name: queue_items
+-- The open items it stands for, newest first; of each whether a range nobody has applied yet covers one of its places, and
+-- where it stands.
+select l.notification, exists (select 1 from item_place q join seen_range r on r.applied = 0 and r.mailbox = q.mailbox
+    and r.uidvalidity = q.uidvalidity and r.hi >= q.uid and r.lo <= q.uid where q.item = i.seq),
+  coalesce(m.name, ''), coalesce(p.uidvalidity, 0), coalesce(p.uid, 0),
+  i.seq, i.person, i.event, i.key, i.category, i.thread, i.message_id, i.opened, i.state, i.cause, i.ended, i.digest,
+  i.mailbox_name, i.summary
+from notification_item l join item i on i.seq = l.item
+left join item_place p on p.rowid = (select q.rowid from item_place q where q.item = i.seq and q.gone = 0 limit 1)
+left join mailbox m on m.id = p.mailbox
+where l.notification = :notification and i.state = 0 order by i.seq desc limit :limit
 
 -- name: queue_handover
 update notification set state = 2, next_at = :lease, frozen = :frozen, reference = :reference
@@ -110,6 +111,21 @@ update notification set state = :state, next_at = :next_at, ended = :ended, repe
   frozen = case when :keep_frozen then frozen else x'' end,
   reference = case when :reference <> '' then :reference else reference end
 where seq = :seq and attempt = :attempt and state in (1, 2) returning seq, retracted
+
+-- name: queue_accepted
+-- The provider has it, and nobody took it back meanwhile: all there is to write of most pushes.
+update notification set state = 3, next_at = 0, ended = :now, frozen = x''
+where seq = :seq and attempt = :attempt and state = 1 and retracted = 0 returning seq, attempt
+
+-- name: queue_stop
+-- Ended by its own sender after the last check: nothing was tried, so the attempt does not count.
+update notification set state = :state, next_at = 0, ended = :ended, attempt = attempt - 1, cause = :cause, frozen = x''
+where seq = :seq and attempt = :attempt and state in (1, 2) returning seq
+
+-- name: notification_perhaps_shown
+-- More attempts than answers that say what became of one.
+select seq from notification n where n.seq = :seq and n.attempt > (select count(*) from receipt r
+  where r.notification = n.seq and r.outcome not in ('unknown_outcome', 'lapsed'))
 
 -- name: receipt_write
 insert into receipt(notification, attempt, at, outcome, code) values (:notification, :attempt, :at, :outcome, :code)
