@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -62,7 +63,7 @@ class MemoryChannel:
         self.on_hand_over: Callable[[Message], None] = lambda message: None
         self._route = route
         self._in_flight_max = in_flight_max
-        self._held: list[asyncio.Future[Outcome]] = []
+        self._held: list[tuple[Message, asyncio.Future[Outcome]]] = []
 
     @property
     def route(self) -> str:
@@ -83,18 +84,30 @@ class MemoryChannel:
         if outcome is not None:
             return outcome
         held: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._held.append(held)
+        self._held.append((message, held))
         return await held
 
-    def release(self, outcome: Callable[[], Outcome] = Accepted) -> int:
+    def release(self, outcome: Callable[[Message], Outcome] = lambda message: Accepted()) -> int:
         """Everything kept waiting is answered (default: taken); how many."""
         held, self._held = self._held, []
-        for one in held:
-            one.set_result(outcome())
+        for message, waiter in held:
+            waiter.set_result(outcome(message))
         return len(held)
 
     async def close(self) -> None:
         self.release()
+
+
+class AtOnce(Executor):
+    """Runs in the thread that asks, so that a seed says everything."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
 
 
 class Pipeline:
@@ -254,6 +267,9 @@ async def pipeline(
 ) -> AsyncIterator[Pipeline]:
     """Opened on `path`; the leases of whoever held it before end, as at a start."""
     database = SqliteDatabase(path)
+    for name in ("_committer", "_reading"):
+        getattr(database, name).shutdown()
+        setattr(database, name, AtOnce())
     made: Pipeline | None = None
     try:
         async with asyncio.TaskGroup() as group:

@@ -91,7 +91,7 @@ async def decide_event(
     """Reads the facts, decides, and writes all that follows."""
     event = received.event
     rules = settings.sources.get(received.source, SourceRules(name=received.source))
-    found = await item_store.read_mailbox(tx, received.mailbox, event.owner) if received.mailbox else None
+    received, found = await _mailbox(tx, received, recipient.id)
     changes, finished = await _state_changes(tx, received, recipient.id, rules, found, now)
     met, provisional, standing = await _arrival(tx, received, recipient.id, found, now)
     if met.arrival is Arrival.MOVED or met.arrival is Arrival.COLLAPSED:
@@ -113,6 +113,19 @@ async def decide_event(
     return Decided(verdict=verdict, queued=tuple(queued), unfinished=not finished)
 
 
+async def _mailbox(tx: Transaction, received: Received, person: bytes) -> tuple[Received, tuple[Mailbox, Row] | None]:
+    """The event's mailbox: found by its name again if its row made way for a renamed one since intake."""
+    if not received.mailbox:
+        return received, None
+    found = await item_store.read_mailbox(tx, received.mailbox, received.event.owner)
+    if found is None:
+        named = {"store": received.store, "owner": person, "name": received.event.mailbox}
+        for id, _ in await tx.rows("mailbox_id", named):
+            received = msgspec.structs.replace(received, mailbox=id)
+            found = await item_store.read_mailbox(tx, id, received.event.owner)
+    return received, found
+
+
 def announces_nothing(verdict: Verdict) -> bool:
     """An event that only undoes or counts has no row in the history."""
     only_state = any(reason.why is Why.STATE_ONLY for reason in verdict.reasons)
@@ -126,9 +139,16 @@ async def take_back(tx: Transaction, changes: Sequence[Change], now: datetime) -
 
 
 async def write_decision(
-    tx: Transaction, received: Received, person: bytes, verdict: Verdict, item: int, deliveries: Sequence[UUID]
+    tx: Transaction,
+    received: Received,
+    person: bytes,
+    verdict: Verdict,
+    item: int,
+    deliveries: Sequence[UUID],
+    *,
+    again: bool = False,
 ) -> None:
-    """The history row: what was decided, why, and the ids of what was planned."""
+    """The history row: what was decided, why, and the ids of what was planned; it is written over only `again`."""
     if any(reason.why is Why.UNREACHABLE for part in verdict.parts for reason in part.reasons):
         log.error("unreachable", category=verdict.category, decision=str(decision_id(received.key, person)))
     await tx.rows(
@@ -143,6 +163,7 @@ async def write_decision(
             "at": micros(received.received),
             "verdict": explain.pack(verdict),
             "deliveries": b"".join(id.bytes for id in deliveries),
+            "again": again,
         },
     )
 
@@ -218,21 +239,14 @@ async def _copied(
         if known is None:
             continue
         target = Place(mailbox.id, event.uidvalidity, new)
-        gone = event.special_use == "\\Junk"
-        await item_store.add_place(tx, person, target, known[0], Standing(gone=gone))
+        junk = event.special_use == "\\Junk"
+        stands = await item_store.standing_at(tx, target)
+        await item_store.add_place(tx, person, target, known[0], Standing(stands.seen, junk or stands.gone))
         if moved:
-            await tx.rows(
-                "place_stands",
-                {
-                    "mailbox": place.mailbox,
-                    "person": person,
-                    "uidvalidity": place.uidvalidity,
-                    "uid": old,
-                    "seen": known[1] is ItemState.SEEN,
-                    "gone": True,
-                },
-            )
-        changes += await item_store.restate(tx, known[0], Cause.JUNK if gone else Cause.MOVED, now)
+            left = {"mailbox": source, "person": person, "uidvalidity": place.uidvalidity, "uid": old}
+            await tx.rows("place_gone", left)
+        cause = Cause.JUNK if junk else stands.cause or Cause.MOVED
+        changes += await item_store.restate(tx, known[0], cause, now)
         await _silence(tx, known[0], Cause.MOVED, now)
     return changes
 

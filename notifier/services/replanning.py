@@ -103,7 +103,7 @@ async def _replan_event(tx: Transaction, again: Again, journal: int) -> None:
     item_id = item.id if item else 0
     await queue.enqueue(tx, planned, journal, item_id, again.now)
     ids = dict.fromkeys([*(found.id for found in reached), *(notification.id for notification in planned)])
-    await write_decision(tx, received, again.recipient.id, verdict, item_id, tuple(ids))
+    await write_decision(tx, received, again.recipient.id, verdict, item_id, tuple(ids), again=True)
 
 
 async def _facts(

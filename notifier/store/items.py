@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 
 from notifier.engine.absorb import Standing, Twin, standing, state_of
+from notifier.engine.ranges import SEEN_OPS
 from notifier.model.event import MessageSummary
 from notifier.model.instant import instant, maybe_instant, micros
 from notifier.model.item import Cause, Item, ItemState, Mailbox, Place, RangeOp, SeenRange
@@ -87,6 +88,19 @@ async def read_already(tx: Transaction, item: int) -> bool:
         if stands.seen or stands.gone:
             return True
     return False
+
+
+async def _standing_now(tx: Transaction, place: Place, seen: bool, gone: bool) -> Standing:
+    """As `standing_at`; where no range speaks of \\Seen, or of being there, as it stood: ranges are forgotten first."""
+    params = {"mailbox": place.mailbox, "uidvalidity": place.uidvalidity, "uid": place.uid}
+    ranges = _ranges(place.mailbox, place.uidvalidity, await tx.rows("ranges_over", params))
+    stands = standing(ranges)
+    kinds = {found.op in SEEN_OPS for found in ranges}
+    return Standing(
+        stands.seen if True in kinds else seen,
+        stands.gone if False in kinds else gone,
+        stands.cause,
+    )
 
 
 async def open_item(tx: Transaction, opening: Opening) -> Item:
@@ -165,7 +179,7 @@ async def apply_ranges(tx: Transaction, person: bytes, mailbox: int, now: dateti
             spot = {"mailbox": mailbox, "person": person, "uidvalidity": uidvalidity}
             rows = await tx.rows("places_in_range", {**spot, "lo": low, "hi": high, "after": after, "limit": 100})
             for uid, item, seen, gone in rows:
-                stands = await standing_at(tx, Place(mailbox, uidvalidity, uid))
+                stands = await _standing_now(tx, Place(mailbox, uidvalidity, uid), bool(seen), bool(gone))
                 if (stands.seen, stands.gone) != (bool(seen), bool(gone)):
                     await tx.rows("place_stands", {**spot, "uid": uid, "seen": stands.seen, "gone": stands.gone})
                     changes += await restate(tx, item, stands.cause, now)
@@ -193,10 +207,11 @@ async def leave_mailbox(
 async def end_items(
     tx: Transaction, items: Iterable[int], state: ItemState, cause: Cause, now: datetime
 ) -> list[Change]:
-    """Ends items whatever their places say (fetched by POP3)."""
+    """Ends items, wherever they stand, as read (fetched by POP3)."""
     changes: list[Change] = []
     for item in items:
         params = {"item": item, "state": int(state), "cause": cause.value, "ended": micros(now)}
+        await tx.rows("places_seen", {"item": item})
         if await tx.rows("item_state", params):
             changes.append(Change(item, state, cause))
     return changes

@@ -6,7 +6,7 @@ before a hand-over is right from the moment the mail server has its 200.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,12 +15,13 @@ from notifier.engine.identity import person_id
 from notifier.engine.ranges import event_time, ranges_of
 from notifier.model.event import ARRIVALS, Event, EventType, Received
 from notifier.model.instant import instant, micros
-from notifier.model.item import SeenRange
+from notifier.model.item import Cause, RangeOp, SeenRange
 from notifier.store.database import Database, Row, Transaction
 
 Seat = tuple[int, int]
 """A mailbox row and the UIDVALIDITY that holds."""
 NOWHERE: Seat = (0, 0)
+MOVE = "vnd.cmu.messagemove"
 OLD_NAME_FOR = timedelta(minutes=10)
 """How long late reports for a renamed mailbox's old name follow it."""
 
@@ -83,16 +84,17 @@ class Journal:
         """`mark` makes of a person the keyed hash that an erasure leaves."""
         self._database = database
         self._mark = mark
-        self._old_names: dict[tuple[str, bytes, str], tuple[str, int, datetime]] = {}
+        self._renamed: dict[bytes, datetime] = {}
+        """Owners whose reports may name a mailbox as it was, and until when; the names themselves are rows."""
 
     async def open(self, now: datetime) -> None:
-        """Loads the renames of the last ten minutes."""
+        """Loads who renamed something in the last ten minutes."""
 
         async def work(tx: Transaction) -> list[Row]:
             return await tx.rows("mailbox_old_name_load", {"now": micros(now)})
 
-        for store, owner, name, new, uidvalidity, until in await self._database.read(work):
-            self._old_names[store, owner, name] = (new, uidvalidity, instant(until))
+        for owner, until in await self._database.read(work):
+            self._renamed[owner] = instant(until)
 
     async def append(self, reports: Sequence[Report], now: datetime) -> Appended:
         """Makes them durable; those known by key are counted, not added. Raises StoreUnavailable: then none is."""
@@ -100,11 +102,16 @@ class Journal:
         async def work(tx: Transaction) -> Appended:
             return await self._append(tx, reports, now)
 
-        appended = await self._database.transact(work)
         for report in reports:
-            if report.event.type is EventType.MAILBOX_RENAME:
-                self._remember_rename(report, now)
-        return appended
+            if report.event.type is EventType.MAILBOX_RENAME and report.event.owner:
+                # Before the commit: whatever shares it must look, and looking in vain costs nothing else.
+                self._expect_old_names(person_id(report.event.owner), now)
+        return await self._database.transact(work)
+
+    def _expect_old_names(self, owner: bytes, now: datetime) -> None:
+        for past in [known for known, until in self._renamed.items() if until <= now]:
+            del self._renamed[past]
+        self._renamed[owner] = now + OLD_NAME_FOR
 
     async def _append(self, tx: Transaction, reports: Sequence[Report], now: datetime) -> Appended:
         received = micros(now)
@@ -196,8 +203,9 @@ class Journal:
             if not owner or not event.mailbox:
                 continue
             if event.type is EventType.MAILBOX_RENAME:
+                found.update(await self._flush(tx, plain))
                 await self._rename(tx, report, owner, now)
-            name = self._current_name(report, owner, now)
+            name = await self._current_name(tx, report, owner, now, event.mailbox)
             plain.append((report.key, _mailbox_row(report, owner, name, now)))
             if event.type is EventType.MAILBOX_DELETE:
                 found.update(await self._flush(tx, plain))
@@ -211,13 +219,23 @@ class Journal:
         plain.clear()
         return found
 
-    def _current_name(self, report: Report, owner: bytes, now: datetime) -> str:
-        """The name it has now, if this is a late report for an old one."""
-        renamed = self._old_names.get((report.store, owner, report.event.mailbox))
-        if renamed is None or renamed[2] <= now or report.event.type is EventType.MAILBOX_CREATE:
-            return report.event.mailbox
-        same = not report.event.uidvalidity or not renamed[1] or report.event.uidvalidity == renamed[1]
-        return renamed[0] if same else report.event.mailbox
+    async def _current_name(self, tx: Transaction, report: Report, owner: bytes, now: datetime, name: str) -> str:
+        """The name it has now, if this is a late report for an old one. What is created takes the name for itself."""
+        if self._renamed.get(owner, now) <= now:
+            return name
+        base = {"store": report.store, "owner": owner}
+        if report.event.type is EventType.MAILBOX_CREATE:
+            await tx.rows("mailbox_old_name_drop", {**base, "name": name})
+            return name
+        for old in _lineage(name, report.separator):
+            for new, uidvalidity in await tx.rows("mailbox_old_name_read", {**base, "name": old, "now": micros(now)}):
+                current = str(new) + name[len(old) :]
+                if old != name:  # a child: its own row knows its validity, if there is one
+                    there = await tx.rows("mailbox_named", {**base, "name": current})
+                    uidvalidity = there[0][1] if there else 0
+                told = report.event.uidvalidity if name == report.event.mailbox else report.event.old_uidvalidity
+                return current if not (told and uidvalidity) or told == uidvalidity else name
+        return name
 
     async def _rename(self, tx: Transaction, report: Report, owner: bytes, now: datetime) -> None:
         """The row and the prefix of its children take the new name; INBOX's children stay (RFC 9051 §6.3.6)."""
@@ -235,15 +253,15 @@ class Journal:
                 await self._make_way(tx, there, row)
             await tx.rows("mailbox_rename", {"id": row[0], "name": target})
             names.append((row[3], target, row[1]))
+        if not any(before == old for before, _, _ in names):
+            names.append((old, new, event.uidvalidity))
         until = micros(now + OLD_NAME_FOR)
-        await tx.many(
-            "mailbox_old_name_write",
-            [
-                {**base, "name": before, "new_name": after, "uidvalidity": uidvalidity, "until": until}
-                for before, after, uidvalidity in names
-                if before != "INBOX"
-            ],
-        )
+        for before, after, uidvalidity in names:
+            entry = {**base, "name": before, "new_name": after, "uidvalidity": uidvalidity, "until": until}
+            await tx.rows("mailbox_old_name_drop", {**base, "name": after})
+            await tx.rows("mailbox_old_name_follow", entry)
+            if before != "INBOX":
+                await tx.rows("mailbox_old_name_write", entry)
 
     async def _make_way(self, tx: Transaction, there: Row, moved: Row) -> None:
         """A row has the new name already: a deleted mailbox's, or one opened by a report that overtook the rename."""
@@ -251,14 +269,6 @@ class Journal:
             await tx.rows("mailbox_merge_places", {"from": there[0], "into": moved[0]})
             await tx.rows("mailbox_merge_ranges", {"from": there[0], "into": moved[0]})
         await tx.rows("mailbox_forget", {"id": there[0]})
-
-    def _remember_rename(self, report: Report, now: datetime) -> None:
-        event = report.event
-        if event.owner and event.old_mailbox and event.old_mailbox != "INBOX":
-            key = (report.store, person_id(event.owner), event.old_mailbox)
-            self._old_names[key] = (event.mailbox, event.uidvalidity, now + OLD_NAME_FOR)
-        for old in [key for key, value in self._old_names.items() if value[2] <= now]:
-            del self._old_names[old]
 
     async def _write_ranges(
         self, tx: Transaction, reports: Sequence[Report], mailboxes: dict[bytes, Seat], now: datetime
@@ -269,8 +279,35 @@ class Journal:
             if (mailbox := mailboxes.get(report.key))
             for found in ranges_of(report.event, *mailbox, now)
         ]
+        for report in reports:
+            if report.event.name.lower() == MOVE and report.event.old_uidset.ranges:
+                rows += await self._moved_away(tx, report, now)
         if rows:
             await tx.many("seen_range_write", rows)
+
+    async def _moved_away(self, tx: Transaction, report: Report, now: datetime) -> list[dict[str, object]]:
+        """A move that names both places leaves its old one: what waits because of it is not handed over any more."""
+        event, owner = report.event, person_id(report.event.owner)
+        name = await self._current_name(tx, report, owner, now, event.old_mailbox or event.mailbox)
+        silent = {"special": "", "unseen": -1, "messages": -1, "uidnext": 0, "modseq": 0}
+        row = {**_mailbox_row(report, owner, name, now), **silent, "uidvalidity": event.old_uidvalidity}
+        ((mailbox, uidvalidity),) = await tx.rows("mailbox_report", row)
+        return [
+            _range_row(
+                SeenRange(
+                    mailbox=mailbox,
+                    uidvalidity=event.old_uidvalidity or uidvalidity,
+                    low=low,
+                    high=high,
+                    op=RangeOp.GONE,
+                    cause=Cause.MOVED,
+                    actor=event.actor.encode()[:64],
+                    occurred=event_time(event, now),
+                    received=now,
+                )
+            )
+            for low, high in event.old_uidset.ranges
+        ]
 
     async def next(self, now: datetime, limit: int) -> list[Stored]:
         """Inbox rows memory did not hand over, oldest first."""
@@ -308,6 +345,13 @@ class Journal:
             return True
 
         return await self._database.transact(work)
+
+
+def _lineage(name: str, separator: str) -> Iterator[str]:
+    """The name itself, then its parents, nearest first."""
+    while name:
+        yield name
+        name = name.rpartition(separator)[0]
 
 
 def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime) -> dict[str, object]:

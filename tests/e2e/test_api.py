@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
 import signal
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import aiohttp
 import jwt
 import pytest
 
-from tests.e2e.providers import POLL_S, QUIETLY_S, Stage, staged, until
+from tests.e2e.providers import QUIETLY_S, Stage, staged, until
 from tests.e2e.service import (
     APP,
     JWT_SECRET,
@@ -28,9 +27,9 @@ from tests.e2e.service import (
     SOURCE,
     START_S,
     Service,
+    free_port,
     message_new,
     message_read,
-    now_text,
     serving,
 )
 from tests.servers import apns as apple
@@ -59,10 +58,10 @@ def user_token(name: str) -> str:
     return jwt.encode({"sub": name, "exp": int(time.time()) + 600}, JWT_SECRET, algorithm="HS256")
 
 
-async def cli(service: Service, *arguments: str) -> tuple[int, str, str]:
+async def cli(service: Service, *arguments: str, config: Path | None = None) -> tuple[int, str, str]:
     """One command of a person at the service's machine; (exit code, stdout, stderr)."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "notifier", *arguments, "--config", str(service.config)),
+        *(sys.executable, "-m", "notifier", *arguments, "--config", str(config or service.config)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -281,6 +280,26 @@ def test_nobody_sees_that_another_exists(stage: Stage) -> None:
     stage.play(scenario)
 
 
+def test_an_erased_person_is_forgotten_and_reports_about_him_create_nothing(stage: Stage) -> None:
+    async def scenario() -> None:
+        name = "hugo@mail.example"
+        token = await stage.phone(name, {"locale": "de"})
+        await stage.service.post(message_new(1, name))
+        await stage.rings(token, 1)
+        status, everything, _ = await ask(stage.service, "GET", f"/v1/admin/users/{name}/export")
+        assert status == 200
+        assert "Lunch on Friday?" in json.dumps(everything)
+        assert (await ask(stage.service, "DELETE", f"/v1/admin/users/{name}"))[0] == 204
+        tally = await stage.service.post(message_new(2, name))
+        assert (tally["accepted"], tally["ignored"]) == (0, 1)
+        assert await stage.service.history(name) == []
+        assert (await ask(stage.service, "GET", f"/v1/users/{name}/preferences"))[1]["rev"] == 0
+        await asyncio.sleep(QUIETLY_S)
+        assert len(stage.outside.alerts(token)) == 1
+
+    stage.play(scenario)
+
+
 # Asking why
 
 
@@ -382,12 +401,18 @@ def test_a_backup_beside_the_running_service_is_a_database_that_serves(stage: St
     stage.play(scenario)
 
 
-def test_a_second_process_on_the_same_database_does_not_start(stage: Stage) -> None:
+def test_a_second_process_on_the_same_database_or_address_does_not_start(stage: Stage) -> None:
     async def scenario() -> None:
         code, _, err = await cli(stage.service, "serve")
-        assert (code, "notifier.db is served by another process" in err) == (2, True)
-        code, _, err = await cli(stage.service, "purge")
-        assert (code, "served by another process" in err) == (2, True)
+        assert (code, err.strip()) == (
+            2,
+            f"[server] listen: found '127.0.0.1:{stage.service.port}', Address already in use; expected a free address",
+        )
+        elsewhere = stage.service.folder / "elsewhere.toml"
+        elsewhere.write_text(stage.service.config.read_text().replace(f":{stage.service.port}", f":{free_port()}"))
+        for command in ("serve", "purge"):
+            code, _, err = await cli(stage.service, command, config=elsewhere)
+            assert (code, "notifier.db is served by another process" in err) == (2, True), err
 
     stage.play(scenario)
 

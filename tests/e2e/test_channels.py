@@ -14,12 +14,13 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
+from twilio.request_validator import RequestValidator
 
 from tests.e2e.providers import ANDROID, OUR_ADDRESS, OUR_DOMAIN, QUIETLY_S, SENDER_NUMBER, Stage, staged, until
 from tests.e2e.service import message_new, message_read
 from tests.servers import apns as apple
 from tests.servers import fcm as google
-from tests.servers.twilio import Refuse
+from tests.servers.twilio import AUTH_TOKEN, Refuse
 
 INSTANT_MAIL = {"categories": {"mail.new": {"push": "off", "email": "instant"}}}
 INSTANT_SMS = {"categories": {"mail.new": {"push": "off", "sms": "instant"}}}
@@ -264,6 +265,57 @@ def test_a_number_that_said_stop_gets_nothing_more_for_anybody(stage: Stage) -> 
         )
         assert status == 409, problem
         assert stage.outside.texts(number) == []
+
+    stage.play(scenario)
+
+
+async def twilio_says(stage: Stage, what: str, **form: str) -> int:
+    """A callback of Twilio's, signed as Twilio signs; the status."""
+    url = f"{stage.service.url}/v1/callbacks/twilio/{what}"
+    signature = RequestValidator(AUTH_TOKEN).compute_signature(url, form)
+    async with stage.service.http.post(url, data=form, headers={"X-Twilio-Signature": signature}) as answer:
+        return answer.status
+
+
+def test_stop_and_start_by_text_hold_for_every_account_of_the_number(stage: Stage) -> None:
+    async def scenario() -> None:
+        number, names = "+4915112345104", ("tilda@mail.example", "ulla@mail.example")
+        for name in names:
+            await stage.service.wish(name, INSTANT_SMS)
+        await stage.service.contact(names[0], "phone", number)
+        assert await twilio_says(stage, "inbound", From=number, To=SENDER_NUMBER, Body=" Stop. ") == 200
+        (phone,) = [contact for contact in await contacts(stage, names[0]) if contact["kind"] == "phone"]
+        assert phone["stop"] is True
+        await stage.service.post(message_new(1, names[0]))
+        await stage.rows(names[0], "MessageNew", ("digested",))
+        assert await twilio_says(stage, "inbound", From=number, To=SENDER_NUMBER, Body="START") == 200
+        await stage.service.post(message_new(2, names[0]))
+        await until(lambda: stage.outside.texts(number))
+        await stage.service.outcome(names[0], count=2, among=("sent", "digested"))
+        assert len(stage.outside.texts(number)) == 1
+        await stage.service.contact(names[1], "phone", number)  # the operator says that it is hers now
+        await stage.service.post({"events": [message_new(3, names[0]), message_new(3, names[1])]})
+        await until(lambda: len(stage.outside.texts(number)) == 2)
+        await stage.service.outcome(names[0], count=1, among=("digested",))
+
+    stage.play(scenario)
+
+
+def test_what_twilio_says_later_of_an_sms_stands_in_its_history(stage: Stage) -> None:
+    async def scenario() -> None:
+        name, number = "vera@mail.example", "+4915112345105"
+        await stage.service.contact(name, "phone", number)
+        await stage.service.wish(name, INSTANT_SMS)
+        await stage.service.post(message_new(1, name))
+        await stage.rows(name, "MessageNew", ("sent",))
+        sid = f"SM{len(stage.outside.twilio.sent):032x}"
+        form = {"MessageSid": sid, "MessageStatus": "delivered", "To": number}
+        assert await twilio_says(stage, "status", **form) == 204
+        (row,) = await stage.service.history(name)
+        assert [attempt["outcome"] for attempt in row["deliveries"][0]["attempts"]] == ["accepted", "delivered"]
+        url = f"{stage.service.url}/v1/callbacks/twilio/status"
+        async with stage.service.http.post(url, data=form, headers={"X-Twilio-Signature": "forged"}) as answer:
+            assert answer.status == 403
 
     stage.play(scenario)
 

@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 from tests.e2e.providers import OUR_DOMAIN
+from tests.e2e.service import APP
 from tests.e2e.test_channels import parts
-from tests.e2e.timetravel import Traveller, travelling
-from tests.servers.smtp import Say
+from tests.e2e.timetravel import TUESDAY_NOON, Traveller, travelling
+from tests.servers import apns as apple
+from tests.servers.smtp import Cut, Say
+from tests.servers.twilio import Drop
 
 ANN = "ann@mail.example"
 PHONE = "ab" * 32
@@ -35,9 +38,9 @@ GRACE = 'timing = {grace = "20s", active_grace = "120s"}'
 Scenario = Callable[[Traveller], Awaitable[None]]
 
 
-def play(folder: Path, scenario: Scenario, preferences: str = "") -> None:
+def play(folder: Path, scenario: Scenario, preferences: str = "", *, start: datetime = TUESDAY_NOON) -> None:
     async def run() -> None:
-        async with travelling(folder, preferences=preferences) as service:
+        async with travelling(folder, start=start, preferences=preferences) as service:
             await scenario(service)
 
     asyncio.run(run())
@@ -173,6 +176,128 @@ def test_what_is_held_longer_than_max_hold_moves_to_the_digest(tmp_path: Path) -
     play(tmp_path, scenario)
 
 
+def test_a_phone_abroad_is_quiet_by_its_own_clock(tmp_path: Path) -> None:
+    """In New York it is seven in the morning."""
+
+    async def scenario(service: Traveller) -> None:
+        await ann(service, QUIET)
+        abroad = {"platform": "apns", "app": APP, "token": "cd" * 32, "tz": "America/New_York"}
+        status, _ = await service.call("POST", f"/v1/users/{ANN}/devices", abroad)
+        assert status == 201
+        await service.deliver(1, ANN)
+        assert (len(alerts(service)), len(service.outside.alerts("cd" * 32))) == (0, 1)
+        await service.travel(LUNCH_ENDS)
+        assert (len(alerts(service)), len(service.outside.alerts("cd" * 32))) == (1, 1)
+
+    play(tmp_path, scenario)
+
+
+def test_a_repeat_that_falls_into_quiet_hours_waits_for_their_end(tmp_path: Path) -> None:
+    """Apple was down at 13:00, and at 13:15 it is quiet."""
+    quiet = {"windows": {"lunch": {"rrule": [{"from": "13:05", "to": "14:00"}]}}, "quiet": [{"window": "lunch"}]}
+
+    async def scenario(service: Traveller) -> None:
+        await ann(service, quiet)
+        service.outside.apns.script(PHONE, apple.refusal(503, "ServiceUnavailable"))
+        await service.deliver(1, ANN)
+        await service.travel(timedelta(minutes=20))
+        assert len(service.outside.pushes(PHONE)) == 1
+        assert await outcomes(service) == ["held"]
+        await service.travel(LUNCH_ENDS)
+        assert alerts(service) == [("Bob Sender", "New message")] * 2
+        assert await outcomes(service) == ["sent"]
+
+    play(tmp_path, scenario)
+
+
+def test_what_was_held_survives_a_restart_and_is_told_if_it_is_still_news(tmp_path: Path) -> None:
+    """A mail is news for an hour from the end of the quiet; later it is only in the digest."""
+
+    async def first(service: Traveller) -> None:
+        await service.contact(ANN, "email", HOME)
+        await ann(service, QUIET)
+        await service.deliver(1, ANN)
+
+    async def half_an_hour_late(service: Traveller) -> None:
+        await service.settled()
+        assert alerts(service) == [("Bob Sender", "New message")]
+        await service.deliver(2, ANN, **sender("Carl"))
+        assert len(alerts(service)) == 2
+        await service.wish(ANN, {"windows": {"lunch": {"rrule": [{"from": "12:30", "to": "15:00"}]}}})
+        await service.deliver(3, ANN, **sender("Dan"))
+
+    async def hours_late(service: Traveller) -> None:
+        await service.settled()
+        assert alerts(service) == []
+        assert await outcomes(service) == ["sent", "sent", "expired"]
+        _, preview = await service.call("GET", f"/v1/users/{ANN}/digest/preview")
+        assert preview["items"] == 3
+
+    for scenario, start in (
+        (first, TUESDAY_NOON),
+        (half_an_hour_late, LUNCH_ENDS + timedelta(minutes=30)),
+        (hours_late, LUNCH_ENDS + timedelta(hours=4)),
+    ):
+        play(tmp_path, scenario, start=start)
+
+
+def test_what_the_provider_could_not_bring_within_its_hour_stands_in_the_digest(tmp_path: Path) -> None:
+    async def scenario(service: Traveller) -> None:
+        await service.contact(ANN, "email", HOME)
+        await ann(service)
+        service.outside.apns.script(PHONE, *[apple.refusal(503, "ServiceUnavailable")] * 9)
+        await service.deliver(1, ANN, subject="Invoice")
+        for _ in range(5):
+            await service.travel(timedelta(minutes=16))
+        assert await outcomes(service) == ["expired"]
+        tried = len(service.outside.pushes(PHONE))
+        assert 2 <= tried <= 5
+        await service.travel(MORNING)
+        await service.travel(SPREAD)
+        assert "Invoice" in parts(service.outside.mails(HOME)[0])[0]
+        assert len(service.outside.pushes(PHONE)) == tried
+
+    play(tmp_path, scenario)
+
+
+# What nobody knows
+
+
+def test_a_mail_lost_after_its_final_dot_is_repeated_once_byte_for_byte(tmp_path: Path) -> None:
+    """RFC 5321 hands responsibility over with the answer to the dot; the Message-ID tells the reader's client."""
+
+    async def scenario(service: Traveller) -> None:
+        await service.contact(ANN, "email", HOME)
+        await ann(service, {"categories": {"mail.new": {"email": "instant"}}}, phone=False)
+        service.outside.smtp.script(Cut("CONTENT", recorded=True), Cut("CONTENT", recorded=True))
+        await service.deliver(1, ANN)
+        await service.travel(timedelta(minutes=1))
+        first, second = [taken.content for taken in service.outside.smtp.received if HOME in taken.recipients]
+        assert first == second
+        await service.travel(timedelta(hours=1))
+        assert len(service.outside.smtp.received) == 2
+        assert await outcomes(service) == ["unknown"]
+
+    play(tmp_path, scenario)
+
+
+def test_an_sms_whose_fate_is_unknown_is_never_sent_again_and_ends_by_the_operators_word(tmp_path: Path) -> None:
+    async def scenario(service: Traveller) -> None:
+        await service.contact(ANN, "phone", NUMBER)
+        await ann(service, {"categories": {"mail.new": {"sms": "instant"}}}, phone=False)
+        service.outside.twilio.script(NUMBER, Drop(recorded=True))
+        await service.deliver(1, ANN)
+        await service.travel(timedelta(minutes=30))
+        assert len(service.outside.texts(NUMBER)) == 1
+        (row,) = await service.history(ANN)
+        assert row["outcome"] == "unknown"
+        path = f"/v1/admin/notifications/{row['deliveries'][0]['id']}/resolve"
+        status, _ = await service.call("POST", path, {"as": "accepted"})
+        assert (status, await outcomes(service)) == (200, ["sent"])
+
+    play(tmp_path, scenario)
+
+
 # Pauses
 
 
@@ -193,6 +318,25 @@ def test_a_pause_holds_everything_and_ends_with_one_summary_also_when_it_is_ende
         assert alerts(service) == [("2 new messages", "From Carl and Bob")]
         await service.travel(datetime(2026, 11, 24, 18, 1, tzinfo=UTC))
         assert len(alerts(service)) == 1
+
+    play(tmp_path, scenario)
+
+
+def test_a_pause_holds_all_channels_and_each_says_it_once_at_the_end(tmp_path: Path) -> None:
+    async def scenario(service: Traveller) -> None:
+        await service.contact(ANN, "phone", NUMBER)
+        await service.contact(ANN, "email", HOME)
+        await ann(service, {"categories": {"mail.new": {"sms": "instant", "email": "instant"}}})
+        await service.call("POST", f"/v1/users/{ANN}/pause", {"until": "2026-11-24T18:00:00Z"})
+        await service.deliver(1, ANN, **sender("Bob"))
+        await service.deliver(2, ANN, **sender("Carl"))
+        assert (alerts(service), service.outside.texts(NUMBER), service.outside.mails(HOME)) == ([], [], [])
+        await service.travel(datetime(2026, 11, 24, 18, 0, tzinfo=UTC))
+        assert alerts(service) == [("2 new messages", "From Carl and Bob")]
+        assert service.outside.texts(NUMBER) == ["You have 2 new messages."]
+        (mail,) = service.outside.mails(HOME)
+        assert "Carl" in parts(mail)[0]
+        assert "Bob" in parts(mail)[0]
 
     play(tmp_path, scenario)
 
@@ -339,6 +483,31 @@ def test_quiet_hours_switched_off_release_at_once_and_moved_ones_at_their_new_en
         assert alerts(service) == [("2 new messages", "From Carl and Bob")]
 
     play(tmp_path, scenario)
+
+
+def test_what_the_operator_saves_for_everybody_applies_at_once_too(tmp_path: Path) -> None:
+    async def scenario(service: Traveller) -> None:
+        await ann(service)
+        await service.deliver(1, ANN)
+        assert alerts(service) == []
+        path = "/v1/admin/preferences/deployment"
+        status, saved = await service.call("PUT", path, {"timing": {"grace": "0s"}}, **{"If-Match": "*"})
+        assert status == 200, saved
+        await service.settled()
+        assert len(alerts(service)) == 1
+
+    play(tmp_path, scenario, GRACE)
+
+
+def test_a_phone_registered_while_a_mail_waits_in_its_grace_rings_too(tmp_path: Path) -> None:
+    async def scenario(service: Traveller) -> None:
+        await ann(service)
+        await service.deliver(1, ANN)
+        await service.register(ANN, "cd" * 32)
+        await service.travel(timedelta(seconds=20))
+        assert (len(alerts(service)), len(service.outside.alerts("cd" * 32))) == (1, 1)
+
+    play(tmp_path, scenario, GRACE)
 
 
 # Digests
@@ -498,6 +667,34 @@ def test_a_digest_due_in_a_pause_is_not_sent_and_the_next_one_has_everything(tmp
         assert "Party" in parts(mail)[0]
 
     play(tmp_path, scenario)
+
+
+def test_after_a_night_without_the_service_the_newest_missed_digest_is_made_up_for_once(tmp_path: Path) -> None:
+    """Two hours late it is sent, and only once; thirteen hours late it is not."""
+
+    async def evening(service: Traveller) -> None:
+        await service.contact(ANN, "email", HOME)
+        await ann(service, phone=False)
+        await service.deliver(1, ANN, subject="Invoice")
+
+    async def two_hours_late(service: Traveller) -> None:
+        await service.travel(SPREAD)
+        assert "Invoice" in parts(service.outside.mails(HOME)[0])[0]
+        await service.deliver(2, ANN, subject="Party")
+
+    async def too_late(service: Traveller) -> None:
+        await service.travel(SPREAD)
+        assert service.outside.mails(HOME) == []
+        await service.travel(MORNING + timedelta(days=2))
+        await service.travel(SPREAD)
+        assert "Party" in parts(service.outside.mails(HOME)[0])[0]
+
+    for scenario, start in (
+        (evening, TUESDAY_NOON),
+        (two_hours_late, MORNING + timedelta(hours=2)),
+        (too_late, MORNING + timedelta(days=1, hours=13)),
+    ):
+        play(tmp_path, scenario, start=start)
 
 
 def test_a_digest_switched_off_while_it_waits_for_its_spread_is_not_sent(tmp_path: Path) -> None:

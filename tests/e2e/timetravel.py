@@ -106,7 +106,9 @@ class Traveller(Service):
 
 
 @contextlib.asynccontextmanager
-async def travelling(folder: Path, *, start: datetime = TUESDAY_NOON, preferences: str = "") -> AsyncIterator[Traveller]:
+async def travelling(
+    folder: Path, *, start: datetime = TUESDAY_NOON, preferences: str = ""
+) -> AsyncIterator[Traveller]:
     """Opened at `start` and, in the end, drained."""
     wall = [start]
     failure: Exception | None = None

@@ -26,6 +26,12 @@ select item from item_place where mailbox = :mailbox and person = :person and go
 update item_place set seen = :seen, gone = :gone where mailbox = :mailbox and person = :person
 and uidvalidity = :uidvalidity and uid = :uid
 
+-- name: places_seen
+update item_place set seen = 1 where item = :item
+
+-- name: place_gone
+update item_place set gone = 1 where mailbox = :mailbox and person = :person and uidvalidity = :uidvalidity and uid = :uid
+
 -- name: places_gone
 update item_place set gone = 1 where item = :item and mailbox = :mailbox
 

@@ -75,7 +75,18 @@ values (:store, :owner, :name, :new_name, :uidvalidity, :until)
 on conflict(store, owner, name) do update set new_name = excluded.new_name, uidvalidity = excluded.uidvalidity, until = excluded.until
 
 -- name: mailbox_old_name_load
-select store, owner, name, new_name, uidvalidity, until from mailbox_old_name where until > :now
+select owner, max(until) from mailbox_old_name where until > :now group by owner
+
+-- name: mailbox_old_name_read
+select new_name, uidvalidity from mailbox_old_name where store = :store and owner = :owner and name = :name and until > :now
+
+-- name: mailbox_old_name_follow
+-- Renamed once more: what led to its last name leads to the new one.
+update mailbox_old_name set new_name = :new_name where store = :store and owner = :owner and new_name = :name
+
+-- name: mailbox_old_name_drop
+-- A mailbox has that name again.
+delete from mailbox_old_name where store = :store and owner = :owner and name = :name
 
 -- name: mailbox_delete
 update mailbox set deleted = 1, unseen = 0, messages = 0 where store = :store and owner = :owner and name = :name

@@ -135,9 +135,11 @@ insert into provider_ref(provider, reference, notification, at) values (:provide
 on conflict(provider, reference) do nothing
 
 -- name: decision_write
+-- A repeat that outlived its key says nothing new of what was decided; only planning again (`again`) does.
 insert into decision(id, person, journal, item, name, category, at, verdict, deliveries)
 values (:id, :person, :journal, :item, :name, :category, :at, :verdict, :deliveries)
 on conflict(id) do update set verdict = excluded.verdict, deliveries = excluded.deliveries, category = excluded.category
+where :again
 
 -- name: undo_read
 select device, dismiss, below, badge, next_at, attempt, state from undo where device = :device
