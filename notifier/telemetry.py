@@ -203,26 +203,17 @@ class Metrics:
         self.intake_events = counter(
             "intake_events", "Events taken: accepted, duplicate, ignored, rejected", "source", "dialect", "result"
         )
-        self.intake_seconds = histogram("intake_seconds", "From a request's body to the commit", CALL_BUCKETS_S)
         self.http_requests = counter("http_requests", "Answered, by route pattern", "route", "method", "status")
         self.http_seconds = histogram("http_seconds", "From request to answer", CALL_BUCKETS_S, "route")
-        self.decisions = counter("decisions", "Decisions by outcome", "outcome")
+        self.decisions = counter("decisions", "Decisions: announced, digest, suppressed, state (only undid)", "outcome")
         self.decision_age_seconds = histogram(
             "decision_age_seconds", "From an event's commit to its decision", AGE_BUCKETS_S
         )
         self.undecidable = counter("undecidable_events", "Events three tries could not decide")
         self.attempts = counter("attempts", "Hand-overs by the provider's answer", "route", "outcome")
         self.attempt_seconds = histogram("attempt_seconds", "A provider's answer", CALL_BUCKETS_S, "route")
-        self.delivery_age_seconds = histogram("delivery_age_seconds", "From due to accepted", AGE_BUCKETS_S, "route")
-        self.cancelled = counter("cancelled", "Notifications that became pointless", "cause")
-        self.dead_letters = counter("dead_letters", "Discarded notifications", "route")
-        self.queue_oldest_seconds = gauge(
-            "queue_oldest_seconds", "Age of the oldest row that is due: the inbox, or a route's", "queue"
-        )
         self.route_open = gauge("route_open", "1 while the route sends, 0 while paused or broken", "route")
         self.in_flight = gauge("in_flight", "Hand-overs without an answer yet", "route")
-        self.store_available = gauge("store_available", "1 while the store can be written")
-        self.commits = counter("store_commits", "Commits of the writing connection")
         self.purged = counter("purged_rows", "Rows removed at the end of their life", "table")
 
     def exposition(self) -> tuple[bytes, str]:

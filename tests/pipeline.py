@@ -40,6 +40,7 @@ from notifier.services.sender import Sender
 from notifier.store.journal import Appended, Journal, Report, Stored
 from notifier.store.people import People, contact_id, device_id
 from notifier.store.sqlite import SqliteDatabase
+from notifier.telemetry import Metrics
 from tests.factories import NOON
 
 SOURCE = SourceRules(name="mail1", store="mail", domains=("example.org",))
@@ -94,6 +95,12 @@ class MemoryChannel:
             waiter.set_result(outcome(message))
         return len(held)
 
+    def forget(self) -> None:
+        """What is kept waiting never gets an answer: its process is gone."""
+        for _, waiter in self._held:
+            waiter.cancel()
+        self._held.clear()
+
     async def close(self) -> None:
         self.release()
 
@@ -133,6 +140,7 @@ class Pipeline:
             lambda stored: self.reparse(stored),
             self._layer_rev,
             timedelta(0),
+            Metrics(),
         )
         self.reparse: Callable[[Stored], Event] = lambda stored: msgspec.msgpack.decode(stored.body, type=Event)
         self._looking = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -155,7 +163,7 @@ class Pipeline:
                 self.clock,
                 lambda: self.chance,
                 self._layer_rev,
-                lambda route, outcome: None,
+                lambda route, outcome, seconds: None,
                 self.dispatcher.people_changed,
             )
             sender.start(group)

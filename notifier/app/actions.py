@@ -108,6 +108,8 @@ class Actions:
 
     async def _preview(self, name: str) -> Answer:
         recipient, items = await pending_digest(self._node.database, self._node.people, person_id(name))
+        if not items:
+            return {"items": 0, "subject": "", "text": "", "html": ""}
         rendered = self._node.composer.digest_preview(recipient, items, self._node.clock.now())
         return {"items": len(items), "subject": rendered.title, "text": rendered.body, "html": rendered.html}
 
@@ -186,6 +188,7 @@ def web_settings(config: Config, keys: Sequence[bytes]) -> WebSettings:
     )
     return WebSettings(
         keys=tuple(keys),
+        erased=config.retention.erased,
         server=msgspec.convert(server, ServerSettings, from_attributes=True),
         users=msgspec.convert(config.users, UsersSettings, from_attributes=True),
         operator=OperatorSettings(token=config.operator.token),

@@ -79,7 +79,9 @@ class Node:
         database.on_rollback = self.people.forget_cached
         self.journal = Journal(database, self.people.erasure_mark)
         self.history = History(database)
-        self.janitor = Janitor(database, msgspec.convert(config.retention, Retention, from_attributes=True))
+        self.janitor = Janitor(
+            database, msgspec.convert(config.retention, Retention, from_attributes=True), self.metrics
+        )
         self.composer = Composer(Renderer(), _sending(config, self._keys))
         self.dispatcher = Dispatcher(
             database,
@@ -90,8 +92,9 @@ class Node:
             self._reparse,
             lambda: self.layers.rev,
             config.digest.spread,
+            self.metrics,
         )
-        self.undoer = Undoer(database, self.channels, clock, self._settled)
+        self.undoer = Undoer(database, self.channels, clock, self._answered)
         self.intake = Intake(
             self.journal,
             _sources(config),
@@ -183,7 +186,7 @@ class Node:
             self.clock,
             self._chance,
             lambda: self.layers.rev,
-            self._settled,
+            self._answered,
             self.dispatcher.people_changed,
         )
         assert self._group is not None, "start() comes first"
@@ -261,8 +264,9 @@ class Node:
         sending = self.composer.sending
         return is_our_mail(message, sending.keys, sending.domain, sending.address)
 
-    def _settled(self, route: str, outcome: str) -> None:
+    def _answered(self, route: str, outcome: str, seconds: float) -> None:
         self.metrics.attempts.labels(route, outcome).inc()
+        self.metrics.attempt_seconds.labels(route).observe(seconds)
 
     def _taken_in(self, source: str, dialect: str, result: str, number: int) -> None:
         self.metrics.intake_events.labels(source, dialect, result).inc(number)

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from notifier.config.reader import Trouble, join, shown
 from notifier.config.sections import SQLITE, Channels, Config, Retention, Server, Store, Users
-from notifier.config.sources import networks
 
 JWT_SECRET_BYTES_MIN = 32
 """RFC 7518 §3.2: a key for HS256 has at least the hash's 256 bits."""
@@ -84,7 +83,6 @@ def _server(trouble: Trouble, server: Server) -> Server:
     return msgspec.structs.replace(
         server,
         public_url=server.public_url.rstrip("/") or f"http://{server.listen}",
-        trusted_proxies=networks(trouble, server.trusted_proxies, "server.trusted_proxies"),
     )
 
 
@@ -219,7 +217,7 @@ def _plain_http(config: Config) -> str:
 
 
 def _open_door(config: Config) -> str:
-    if is_loopback(config.server.host) or config.server.trusted_proxies:
+    if is_loopback(config.server.host) or config.server.public_url.startswith("https://"):
         return ""
     return f"server.listen {config.server.listen} is reached from other machines without TLS of its own."
 

@@ -39,8 +39,6 @@ class Server(Section, frozen=True, kw_only=True):
     """How users and providers reach us; default: http:// and `listen`."""
     secret_key_files: tuple[str, ...] = ("secret.key",)
     """Keys of links, CSRF and keyed hashes, newest first, beside the database unless absolute."""
-    trusted_proxies: tuple[str, ...] = ()
-    """Networks whose X-Forwarded-For and X-Forwarded-Proto count."""
     body_bytes_max: Octets = 16_777_216
     document_bytes_max: Octets = 65_536
     """A body outside intake: a preference document is the largest."""

@@ -13,6 +13,12 @@ from datetime import datetime
 from typing import Protocol
 
 import msgspec
+import structlog
+
+log = structlog.get_logger()
+
+TROUBLE_S = 1.0
+"""Between two steps of a service that fails."""
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -34,7 +40,12 @@ async def run(service: Service, clock: Clock) -> None:
     """Steps until cancelled; a delay of 0 means there is more to do, after the others had their turn."""
     while True:
         service.wake.clear()
-        delay = await service.step(clock.now())
+        try:
+            delay = await service.step(clock.now())
+        except Exception as error:
+            # Its rows are durable and looked at again; the other loops and the intake go on meanwhile.
+            log.error("step failed", service=type(service).__name__, exc_info=error)
+            delay = TROUBLE_S
         if delay <= 0:
             await asyncio.sleep(0)
             continue

@@ -170,7 +170,6 @@ class Composer:
             account=ready.recipient.name,
             at=notification.created or now,
             params=notification.params,
-            public_url=self.sending.public_url,
         )
 
     def _digest_material(self, recipient: Recipient, items: Sequence[Item], now: datetime) -> DigestMaterial:
@@ -184,7 +183,6 @@ class Composer:
             max_items=effective.digest.max_items,
             at=now,
             account=recipient.name,
-            public_url=self.sending.public_url,
             unsubscribe_url=self._unsubscribe(recipient, now),
         )
 

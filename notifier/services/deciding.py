@@ -291,6 +291,9 @@ async def _arrival(
     if known is not None:
         return Met(Arrival.DUPLICATE, known[0]), await item_store.read_item(tx, known[0]), Standing()
     standing = await item_store.standing_at(tx, place)
+    if place.uidvalidity and place.uidvalidity < mailbox.uidvalidity:
+        # RFC 9051 §2.3.1.1: a late report of a mailbox as it is no more.
+        standing = Standing(gone=True, cause=Cause.UIDVALIDITY)
     message_id = message_id_hash(event.message.message_id) if event.message and event.message.message_id else b""
     met = meet(event, await item_store.twins(tx, person, message_id), received.received)
     if met.arrival is Arrival.NEW and (standing.seen or standing.gone):

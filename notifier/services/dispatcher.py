@@ -8,7 +8,7 @@ event by event; after TRIES_MAX tries an event is `undecidable`, a dead letter i
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,12 +20,13 @@ from notifier.errors import StoreUnavailable
 from notifier.model.event import Event, Received
 from notifier.model.instant import micros
 from notifier.model.notification import Notification, State
-from notifier.services.deciding import Settings, decide_event
+from notifier.services.deciding import Decided, Settings, announces_nothing, decide_event
 from notifier.services.digests import claim_slot
 from notifier.services.replanning import replan_person
-from notifier.store.database import Database, Transaction
+from notifier.store.database import Database, Row, Transaction, Work
 from notifier.store.journal import Journal, Stored, Waiting
 from notifier.store.people import People
+from notifier.telemetry import Metrics
 
 log = structlog.get_logger()
 
@@ -73,6 +74,7 @@ class Dispatcher:
         reparse: Callable[[Stored], Event],
         layer_rev: Callable[[], int],
         spread: timedelta,
+        metrics: Metrics,
     ) -> None:
         self.wake = asyncio.Event()
         self.settings = settings
@@ -83,6 +85,7 @@ class Dispatcher:
         self._reparse = reparse
         self._layer_rev = layer_rev
         self._spread = spread
+        self._metrics = metrics
         self._warm: deque[Waiting] = deque()
         self._scan_at: datetime | None = None
         self._due_at: datetime | None = None
@@ -163,6 +166,8 @@ class Dispatcher:
         dead = await self._journal.failed(
             waiting, type(error).__name__, tries_max=TRIES_MAX, now=now, retry=RETRY_AFTER
         )
+        if dead:
+            self._metrics.undecidable.inc()
         log.error(
             "undecidable" if dead else "decision failed",
             journal=waiting.received.seq,
@@ -173,9 +178,11 @@ class Dispatcher:
 
     async def _decide_together(self, batch: Sequence[Waiting], now: datetime) -> None:
         claimed: dict[str, list[tuple[Notification, int]]] = {}
+        outcomes: Counter[str] = Counter()
 
         async def work(tx: Transaction) -> None:
             claimed.clear()
+            outcomes.clear()
             rooms = {route: taker.room() for route, taker in self._takers.items()}
             people = await self._people.recipients(tx, list(dict.fromkeys(waiting.person for waiting in batch)))
             for waiting in batch:
@@ -187,6 +194,7 @@ class Dispatcher:
                 decided = await decide_event(
                     tx, waiting.received, recipient, person, self.settings, self._claimer(rooms), now
                 )
+                outcomes[outcome_word(decided)] += 1
                 for notification in decided.queued:
                     if notification.state is State.CLAIMED:
                         claimed.setdefault(notification.route, []).append((notification, waiting.received.seq))
@@ -197,6 +205,10 @@ class Dispatcher:
         await self._database.transact(work)
         for route, notifications in claimed.items():
             self._takers[route].take(notifications)
+        for word, number in outcomes.items():
+            self._metrics.decisions.labels(word).inc(number)
+        # The first has waited longest: one observation a batch.
+        self._metrics.decision_age_seconds.observe((now - batch[0].received.received).total_seconds())
 
     def _claimer(self, rooms: dict[str, int]) -> Callable[[Notification, datetime], Notification]:
         """Claims what is due for a sender that has room, in the transaction that makes it (warm hand-off)."""
@@ -216,26 +228,64 @@ class Dispatcher:
             return False
         self._due_at = now
 
-        async def work(tx: Transaction) -> int:
+        async def look(tx: Transaction) -> tuple[list[Row], list[Row]]:
             changed = await tx.rows("person_to_replan", {"limit": PEOPLE_MAX})
-            due = await tx.rows("person_digest_due", {"now": micros(now), "limit": PEOPLE_MAX})
-            ids = list(dict.fromkeys(row[0] for row in [*changed, *due]))
-            if not ids:
-                return 0
-            people = await self._people.recipients(tx, ids)
-            for (person,) in changed:
-                await replan_person(tx, *people[person], self.settings, self._reparse, self._layer_rev(), now)
-            for (person,) in due:
-                await claim_slot(tx, *people[person], self._spread, now)
-            return max(len(changed), len(due))
+            return changed, await tx.rows("person_digest_due", {"now": micros(now), "limit": PEOPLE_MAX})
 
-        found = await self._database.transact(work)
-        if found == PEOPLE_MAX:
+        changed, due = await self._database.transact(look)
+        if not changed and not due:
+            return False
+        replan, digest = [row[0] for row in changed], [row[0] for row in due]
+        try:
+            await self._plan_again(replan, digest, now)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            await self._plan_one_by_one(replan, digest, now)
+        for taker in self._takers.values():
+            taker.hurry()
+        full = max(len(changed), len(due)) == PEOPLE_MAX
+        if full:
             self._due_at = None
-        if found:
-            for taker in self._takers.values():
-                taker.hurry()
-        return found == PEOPLE_MAX
+        return full
+
+    async def _plan_again(self, replan: Sequence[bytes], digest: Sequence[bytes], now: datetime) -> None:
+        async def work(tx: Transaction) -> None:
+            people = await self._people.recipients(tx, list(dict.fromkeys([*replan, *digest])))
+            for person in replan:
+                await replan_person(tx, *people[person], self.settings, self._reparse, self._layer_rev(), now)
+            for person in digest:
+                await claim_slot(tx, *people[person], self._spread, now)
+
+        await self._database.transact(work)
+
+    async def _plan_one_by_one(self, replan: Sequence[bytes], digest: Sequence[bytes], now: datetime) -> None:
+        """One person's trouble delays nobody: who cannot be planned is passed over until something of his changes."""
+        for person in dict.fromkeys([*replan, *digest]):
+            try:
+                await self._plan_again([person] if person in replan else [], [person] if person in digest else [], now)
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                log.error("not planned again", person=person.hex(), exc_info=error)
+                await self._database.transact(_pass_over(person))
+
+
+def _pass_over(person: bytes) -> Work[None]:
+    async def work(tx: Transaction) -> None:
+        await tx.rows("person_replanned", {"id": person})
+        await tx.rows("person_digest", {"id": person, "due": 0, "after": 0})
+
+    return work
+
+
+def outcome_word(decided: Decided) -> str:
+    """For the metrics: what one event came to."""
+    if decided.queued:
+        return "announced"
+    if decided.verdict.to_digest:
+        return "digest"
+    return "state" if announces_nothing(decided.verdict) else "suppressed"
 
 
 def _by_person(batch: Iterable[Waiting]) -> list[list[Waiting]]:

@@ -12,6 +12,7 @@ import structlog
 
 from notifier.model.instant import micros
 from notifier.store.database import Database, Transaction
+from notifier.telemetry import Metrics
 
 log = structlog.get_logger()
 
@@ -42,21 +43,24 @@ SILENT_DEVICES = timedelta(days=270)
 class Janitor:
     """Forgets what is older than its table's retention."""
 
-    def __init__(self, database: Database, retention: Retention) -> None:
+    def __init__(self, database: Database, retention: Retention, metrics: Metrics) -> None:
         self._database = database
         self._retention = retention
+        self._metrics = metrics
 
     async def sweep(self, now: datetime) -> int:
         """One batch of each table; how many rows went. 0 when there is nothing left to forget."""
-        gone = 0
-        for name, params in self._plain(now).items():
-            gone += await self._delete(name, params)
-        gone += await self._items(now)
-        gone += await self._notifications(now)
-        gone += await self._devices(now)
-        if gone:
-            log.info("swept", rows=gone)
-        return gone
+        gone = {name: await self._delete(name, params) for name, params in self._plain(now).items()}
+        gone["purge_item"] = await self._items(now)
+        gone["purge_notification"] = await self._notifications(now)
+        gone["purge_device"] = await self._devices(now)
+        for name, rows in gone.items():
+            if rows:
+                self._metrics.purged.labels(name.removeprefix("purge_")).inc(rows)
+        total = sum(gone.values())
+        if total:
+            log.info("swept", rows=total)
+        return total
 
     def _plain(self, now: datetime) -> dict[str, dict[str, int]]:
         keep = self._retention

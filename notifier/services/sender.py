@@ -66,7 +66,7 @@ class Sender:
         clock: Clock,
         chance: Callable[[], float],
         layer_rev: Callable[[], int],
-        on_settled: Callable[[str, str], None],
+        on_answer: Callable[[str, str, float], None],
         on_replan: Callable[[], None],
     ) -> None:
         self.wake = asyncio.Event()
@@ -80,7 +80,7 @@ class Sender:
         self._clock = clock
         self._chance = chance
         self._layer_rev = layer_rev
-        self._on_settled = on_settled
+        self._on_answer = on_answer
         self._on_replan = on_replan
         self._ready: deque[Queued] = deque()
         self._finished: list[Finished] = []
@@ -138,17 +138,42 @@ class Sender:
         """Settles, checks and starts one batch."""
         try:
             await self._claim(now)
-            finished, self._finished = self._finished, []
-            try:
-                started = await self._turn(finished, now)
-            except BaseException:
-                self._finished = finished + self._finished
-                raise
+            started = await self._settle_and_start(now)
         except StoreUnavailable:
             return TROUBLE_S
         if self._draining and not self._in_flight and not self._finished:
             self.drained.set()
         return 0 if started else self._until_next()
+
+    async def _settle_and_start(self, now: datetime) -> int:
+        """All at once; where that fails, one by one, so that one bad row never sinks its neighbours."""
+        finished, self._finished = self._finished, []
+        batch = self._next_batch()
+        try:
+            await self._turn(finished, batch, now)
+        except StoreUnavailable:
+            self._finished = finished + self._finished
+            self._ready.extendleft(reversed(batch))
+            self._collapsing.difference_update(_group_of(found) for found in batch)
+            raise
+        except Exception as error:
+            log.warning("a batch is sent one by one", route=self.route, error=type(error).__name__)
+            for one in finished:
+                await self._alone([one], [], now)
+            for found in batch:
+                await self._alone([], [found], now)
+        return len(batch)
+
+    async def _alone(self, finished: list[Finished], batch: list[Queued], now: datetime) -> None:
+        """One settlement or one hand-over. If it fails its lease runs out, and the row is looked at again then."""
+        try:
+            await self._turn(finished, batch, now)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self._collapsing.difference_update(_group_of(found) for found in batch)
+            seqs = [one.ready.notification.seq for one in finished] + [found.notification.seq for found in batch]
+            log.error("left to its lease", route=self.route, notifications=seqs, exc_info=error)
 
     def _until_next(self) -> float:
         if self._finished:
@@ -205,11 +230,10 @@ class Sender:
         self._ready.extend(later)
         return batch
 
-    async def _turn(self, finished: list[Finished], now: datetime) -> int:
+    async def _turn(self, finished: list[Finished], batch: list[Queued], now: datetime) -> None:
         """One transaction: what came back is settled, what goes next is checked (SMS and mail: handed over)."""
-        batch = self._next_batch()
         if not finished and not batch:
-            return 0
+            return
 
         async def work(tx: Transaction) -> list[tuple[Ready, Message | None]]:
             await settle_finished(tx, finished, self._people, now, self._chance)
@@ -221,21 +245,13 @@ class Sender:
                     await self._stop(tx, checked, now)
             return going
 
-        try:
-            going = await self._database.transact(work)
-        except BaseException:
-            self._ready.extendleft(reversed(batch))
-            self._collapsing.difference_update(_group_of(found) for found in batch)
-            raise
+        going = await self._database.transact(work)
         checked_at = self._clock.monotonic()
-        self._report(finished)
         starting = {ready.notification.seq for ready, _ in going}
-        self._collapsing.difference_update(
-            _group_of(found) for found in batch if found.notification.seq not in starting
-        )
+        stopped = [found for found in batch if found.notification.seq not in starting]
+        self._collapsing.difference_update(_group_of(found) for found in stopped)
         for ready, message in going:
             self._start(ready, message, checked_at)
-        return len(batch)
 
     async def _hand_over(self, tx: Transaction, ready: Ready, now: datetime) -> Message | None:
         """SMS and mail: the text is chosen and frozen in the commit that says so; a push is rendered after it."""
@@ -299,7 +315,9 @@ class Sender:
             if message is None:
                 message = self._composer.push(ready, now)
             if self._clock.monotonic() - checked_at <= HANDOVER_MAX_S:
+                begun = self._clock.monotonic()
                 outcome = await self._channel.send(message, now)
+                self._on_answer(self.route, outcome_tag(outcome), self._clock.monotonic() - begun)
         except RenderError as error:
             log.error("rendering failed", category=ready.notification.category, exc_info=error)
             outcome = BadMessage("render")
@@ -316,11 +334,6 @@ class Sender:
             self._collapsing.discard(_group_of(ready.queued))
             self._finished.append(Finished(ready=ready, outcome=outcome, at=self._clock.now()))
             self.wake.set()
-
-    def _report(self, finished: Sequence[Finished]) -> None:
-        for one in finished:
-            if one.outcome is not None:
-                self._on_settled(self.route, outcome_tag(one.outcome))
 
 
 def _group_of(found: Queued) -> tuple[bytes, bytes]:

@@ -58,13 +58,13 @@ class Undoer:
         database: Database,
         channels: Mapping[str, Channel],
         clock: Clock,
-        on_settled: Callable[[str, str], None],
+        on_answer: Callable[[str, str, float], None],
     ) -> None:
         self.wake = asyncio.Event()
         self._database = database
         self._channels = channels
         self._clock = clock
-        self._on_settled = on_settled
+        self._on_answer = on_answer
 
     async def step(self, now: datetime) -> float:
         """One batch of devices, all at once."""
@@ -108,8 +108,9 @@ class Undoer:
         outcome: Outcome = Accepted()
         if channel is not None:
             for push in _pushes(undo, device, badge, now):
+                begun = self._clock.monotonic()
                 outcome = await channel.send(push, now)
-                self._on_settled(device.route, outcome_tag(outcome))
+                self._on_answer(device.route, outcome_tag(outcome), self._clock.monotonic() - begun)
                 if not isinstance(outcome, Accepted):
                     break
 

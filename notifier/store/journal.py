@@ -6,12 +6,14 @@ before a hand-over is right from the moment the mail server has its 200.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from hashlib import blake2b
+from itertools import islice
 
 import msgspec
 
-from notifier.engine.identity import person_id
+from notifier.engine.identity import BYTES_WINDOW, person_id
 from notifier.engine.ranges import event_time, ranges_of
 from notifier.model.event import ARRIVALS, Event, EventType, Received
 from notifier.model.instant import instant, micros
@@ -99,38 +101,60 @@ class Journal:
     async def append(self, reports: Sequence[Report], now: datetime) -> Appended:
         """Makes them durable; those known by key are counted, not added. Raises StoreUnavailable: then none is."""
 
-        async def work(tx: Transaction) -> Appended:
-            return await self._append(tx, reports, now)
-
         for report in reports:
             if report.event.type is EventType.MAILBOX_RENAME and report.event.owner:
                 # Before the commit: whatever shares it must look, and looking in vain costs nothing else.
                 self._expect_old_names(person_id(report.event.owner), now)
-        return await self._database.transact(work)
+        return await self._database.together(self._append_all, (reports, now))
 
     def _expect_old_names(self, owner: bytes, now: datetime) -> None:
         for past in [known for known, until in self._renamed.items() if until <= now]:
             del self._renamed[past]
         self._renamed[owner] = now + OLD_NAME_FOR
 
-    async def _append(self, tx: Transaction, reports: Sequence[Report], now: datetime) -> Appended:
+    async def _append_all(
+        self, tx: Transaction, batches: Sequence[tuple[Sequence[Report], datetime]]
+    ) -> list[Appended]:
+        """Several appends as one, each told what of it was new; what two of them bring is the first one's."""
+        now = max(at for _, at in batches)
+        unique: dict[bytes, Report] = {}
+        firsts: list[list[bytes]] = []
+        for reports, _ in batches:
+            known_before = len(unique)
+            for report in reports:
+                unique.setdefault(report.key, report)
+            firsts.append(list(islice(unique, known_before, None)))
+        written, erased = await self._append(tx, unique, now)
+        return [
+            Appended(
+                accepted=sum(key in written for key in keys),
+                duplicates=len(reports) - sum(key in written or key in erased for key in keys),
+                ignored=sum(key in erased for key in keys),
+                waiting=tuple(waiting for key in keys if (waiting := written.get(key)) is not None),
+            )
+            for (reports, _), keys in zip(batches, firsts, strict=True)
+        ]
+
+    async def _append(
+        self, tx: Transaction, reports: Mapping[bytes, Report], now: datetime
+    ) -> tuple[dict[bytes, Waiting | None], set[bytes]]:
+        """By key: those that were new, with whom they wake, and those of erased people."""
         received = micros(now)
-        unique = {report.key: report for report in reports}
         claims = [
-            {"key": key, "until": micros(now + report.window), "received": received} for key, report in unique.items()
+            {"key": key, "until": micros(now + report.window), "received": received} for key, report in reports.items()
         ]
         new = {row[0] for row in await tx.many("event_key_claim", claims)}
-        fresh = [report for key, report in unique.items() if key in new]
+        fresh = [report for key, report in reports.items() if key in new]
         owners = {report.key: person_id(report.event.owner) if report.event.owner else b"" for report in fresh}
-        known, erased = await self._known(tx, fresh, owners, now)
-        duplicates = len(reports) - len(fresh)
-        fresh = [report for report in fresh if owners[report.key] not in erased]
+        known, gone = await self._known(tx, fresh, owners, now)
+        erased = {report.key for report in fresh if owners[report.key] in gone}
+        fresh = [report for report in fresh if report.key not in erased]
         mailboxes = await self._report_mailboxes(tx, fresh, owners, now)
         sequences = await tx.many(
             "journal_append",
             [
                 {
-                    "key": report.key,
+                    "key": _occurrence(report, now),
                     "owner": owners[report.key],
                     "source": report.source,
                     "store": report.store,
@@ -150,13 +174,14 @@ class Journal:
         ]
         await self._write_ranges(tx, [report for report, _, _ in waking], mailboxes, now)
         inbox = await tx.many("inbox_append", [{"journal": seq, "person": person} for _, person, seq in waking])
-        waiting = tuple(
-            Waiting(
+        written: dict[bytes, Waiting | None] = dict.fromkeys(report.key for report in fresh)
+        for (report, person, seq), row in zip(waking, inbox, strict=True):
+            written[report.key] = Waiting(
                 seq=row[0],
                 person=person,
                 received=Received(
                     seq=seq,
-                    key=report.key,
+                    key=_occurrence(report, now),
                     source=report.source,
                     store=report.store,
                     event=report.event,
@@ -164,14 +189,7 @@ class Journal:
                     mailbox=mailboxes.get(report.key, NOWHERE)[0],
                 ),
             )
-            for (report, person, seq), row in zip(waking, inbox, strict=True)
-        )
-        return Appended(
-            accepted=len(fresh),
-            duplicates=duplicates,
-            ignored=len(reports) - len(fresh) - duplicates,
-            waiting=waiting,
-        )
+        return written, erased
 
     async def _known(
         self, tx: Transaction, fresh: Sequence[Report], owners: dict[bytes, bytes], now: datetime
@@ -180,10 +198,7 @@ class Journal:
         its people known here."""
         asked = {owner for owner in owners.values() if owner}
         known = {row[0] for row in await tx.many("person_known", [{"id": owner} for owner in asked])}
-        erased: set[bytes] = set()
-        for owner in asked - known:
-            if await tx.rows("erasure_read", {"person": self._mark(owner), "now": micros(now)}):
-                erased.add(owner)
+        erased = await self._erased(tx, asked - known, now)
         for report in fresh:
             owner = owners[report.key]
             if report.everyone and owner and owner not in known and owner not in erased:
@@ -191,6 +206,13 @@ class Journal:
                 await tx.rows("person_create", params)
                 known.add(owner)
         return known, erased
+
+    async def _erased(self, tx: Transaction, strangers: set[bytes], now: datetime) -> set[bytes]:
+        if not strangers or not await tx.rows("erasure_any", {}):
+            return set()
+        marks = {self._mark(owner): owner for owner in strangers}
+        rows = await tx.many("erasure_read", [{"person": mark, "now": micros(now)} for mark in marks])
+        return {marks[row[0]] for row in rows}
 
     async def _report_mailboxes(
         self, tx: Transaction, fresh: Sequence[Report], owners: dict[bytes, bytes], now: datetime
@@ -347,6 +369,14 @@ class Journal:
         return await self._database.transact(work)
 
 
+def _occurrence(report: Report, now: datetime) -> bytes:
+    """What the event's history and notifications are known by: its key, but where only its bytes tell it from others,
+    these may come again and mean something new (a second QuotaExceed without a time)."""
+    if report.window > BYTES_WINDOW:
+        return report.key
+    return blake2b(micros(now).to_bytes(8, "big"), key=report.key, digest_size=16, person=b"occurrence").digest()
+
+
 def _lineage(name: str, separator: str) -> Iterator[str]:
     """The name itself, then its parents, nearest first."""
     while name:
@@ -367,7 +397,7 @@ def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime) -> dict
         "unseen": -1 if event.unseen is None else event.unseen,
         "messages": event.messages if counted else -1,
         "uidnext": event.uidnext or (event.uid + 1 if event.type in ARRIVALS and event.uid else 0),
-        "modseq": event.modseq or 0,
+        "modseq": 0 if event.unseen is None else event.modseq or 0,
         "at": micros(event_time(event, now)),
     }
 

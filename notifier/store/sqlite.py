@@ -18,15 +18,16 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import apsw
 import apsw.bestpractice
 
 from notifier.errors import ConfigError, InUse, NotifierError, StoreUnavailable
-from notifier.store.database import Params, Row, Work, load
+from notifier.store.database import JointWork, Params, Row, Work, load
 
 T = TypeVar("T")
+Each = TypeVar("Each")
 
 GROUP_JOBS_MAX = 500
 """Jobs under one COMMIT; at ~25 us each they hold the loop for about 12 ms."""
@@ -47,6 +48,18 @@ UNAVAILABLE = (
 
 class Deferred(NotifierError):
     """Transaction work awaited something other than its transaction."""
+
+
+class Job(NamedTuple):
+    """What waits for the writer: work, for joint work its item, and where the answer goes."""
+
+    work: Callable[..., Any]
+    item: Any
+    answer: asyncio.Future[Any]
+
+
+ALONE = object()
+"""The item of work that is not joint."""
 
 
 class SqliteTransaction:
@@ -80,16 +93,21 @@ class SqliteDatabase:
         self._reading = ThreadPoolExecutor(1, "sqlite read")
         self.on_rollback: Callable[[], None] = lambda: None
         """Called when a transaction was undone: what was read inside it never was."""
-        self._waiting: deque[tuple[Work[Any], asyncio.Future[Any]]] = deque()
+        self._waiting: deque[Job] = deque()
         self._wake = asyncio.Event()
 
     async def transact(self, work: Work[T]) -> T:
+        return cast(T, await self._asked(Job(work, ALONE, asyncio.get_running_loop().create_future())))
+
+    async def together(self, work: JointWork[Each, T], item: Each) -> T:
+        return cast(T, await self._asked(Job(work, item, asyncio.get_running_loop().create_future())))
+
+    def _asked(self, job: Job) -> asyncio.Future[Any]:
         if len(self._waiting) >= WAITING_JOBS_MAX:
             raise StoreUnavailable("the store's writer is behind", retry_after_s=1)
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, future))
+        self._waiting.append(job)
         self._wake.set()
-        return await future
+        return job.answer
 
     async def read(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
@@ -104,7 +122,7 @@ class SqliteDatabase:
                     await self._commit_group()
         finally:
             while self._waiting:
-                _fail(self._waiting.popleft()[1], StoreUnavailable("the store is closing"))
+                _fail(self._waiting.popleft().answer, StoreUnavailable("the store is closing"))
 
     def close(self) -> None:
         """Waits for a COMMIT under way, then closes; the lock on the file goes last."""
@@ -120,32 +138,32 @@ class SqliteDatabase:
         try:
             answers = await self._together(group)
         except UNAVAILABLE as error:
-            for _, future in group:
-                _fail(future, _unavailable(error))
+            for job in group:
+                _fail(job.answer, _unavailable(error))
         except Exception:
             # One bad statement sinks the group and leaves the transaction open: roll back, and each runs alone.
             await self._one_by_one(group)
         else:
-            for (_, future), answer in zip(group, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+            for job, answer in zip(group, answers, strict=True):
+                if not job.answer.done():
+                    job.answer.set_result(answer)
 
-    async def _one_by_one(self, group: list[tuple[Work[Any], asyncio.Future[Any]]]) -> None:
-        for work, future in group:
+    async def _one_by_one(self, group: list[Job]) -> None:
+        for job in group:
             try:
-                (answer,) = await self._together([(work, future)])
+                (answer,) = await self._together([job])
             except UNAVAILABLE as error:
-                _fail(future, _unavailable(error))
+                _fail(job.answer, _unavailable(error))
             except Exception as error:
-                _fail(future, error)
+                _fail(job.answer, error)
             else:
-                if not future.done():
-                    future.set_result(answer)
+                if not job.answer.done():
+                    job.answer.set_result(answer)
 
-    async def _together(self, group: list[tuple[Work[Any], asyncio.Future[Any]]]) -> list[Any]:
+    async def _together(self, group: list[Job]) -> list[Any]:
         self._writer.execute("begin immediate")
         try:
-            answers = [_finish(work(self._transaction)) for work, _ in group]
+            answers = self._answers(group)
             commit = asyncio.get_running_loop().run_in_executor(self._committer, self._writer.execute, "commit")
             try:
                 await asyncio.shield(commit)
@@ -155,9 +173,22 @@ class SqliteDatabase:
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("rollback")
-            self.on_rollback()
             raise
         return answers
+
+    def _answers(self, group: list[Job]) -> list[Any]:
+        """Each job's, in order; those of one joint work are done with the first of them."""
+        answers: dict[int, Any] = {}
+        for at, job in enumerate(group):
+            if at in answers:
+                continue
+            if job.item is ALONE:
+                answers[at] = _finish(job.work(self._transaction))
+                continue
+            same = [other for other in range(at, len(group)) if group[other].work == job.work]
+            found = _finish(job.work(self._transaction, [group[other].item for other in same]))
+            answers.update(zip(same, found, strict=True))
+        return [answers[at] for at in range(len(group))]
 
     def _read(self, work: Work[T]) -> T:
         if self._reader is None:
@@ -185,6 +216,9 @@ def _finish(work: Any) -> Any:
 
 
 def _connect(path: Path, flags: int) -> apsw.Connection:
+    if flags & apsw.SQLITE_OPEN_CREATE:
+        # Numbers, addresses and device tokens are in it; WAL and shared memory take the modes of this file.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     try:
         connection = apsw.Connection(str(path), flags=flags, statementcachesize=300)
     except UNAVAILABLE as error:
@@ -204,6 +238,8 @@ def copy_database(path: Path, target: Path) -> None:
     if not path.exists():
         raise ConfigError(f"{path}: found no database, expected the one of [store] url")
     connection = _connect(path, apsw.SQLITE_OPEN_READONLY)
+    # VACUUM INTO takes an empty file: ours, for its owner only.
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
         connection.execute("vacuum into ?", (str(target),))
     finally:
@@ -226,7 +262,10 @@ def _migrate(connection: apsw.Connection) -> None:
     """Numbered files, each in a transaction of its own, from where this database stands."""
     folder = files("notifier.store") / "migrations" / "sqlite"
     done = connection.execute("pragma user_version").get
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+    steps = sorted(folder.iterdir(), key=lambda file: file.name)
+    if done > int(steps[-1].name.split("_")[0]):
+        raise ConfigError(f"[store] url: found a database of version {done}, which only a newer notifier understands")
+    for file in steps:
         number = int(file.name.split("_")[0])
         if number > done:
             with connection:

@@ -204,7 +204,7 @@ def _all_refused(tally: Tally) -> web.Response:
         "type": "/problems/all-refused",
         "title": "No event of this body was taken",
         "status": 422,
-        "detail": f"all {len(tally.rejected)} were refused; the first: {tally.rejected[0]['detail']}",
+        "detail": f"{len(tally.rejected)} refused; the first: {tally.rejected[0]['detail']}",
         **msgspec.to_builtins(tally),
     }
     return web.Response(status=422, body=msgspec.json.encode(problem), content_type="application/problem+json")

@@ -18,8 +18,6 @@ from notifier.web.route import CALLER, Gate, Route, doors_of
 
 log = structlog.get_logger()
 
-ERASED_FOR = timedelta(days=30)
-"""Within this, events about an erased person create nothing."""
 LINK_FOR = timedelta(hours=1)
 LINK_FOR_MAX = timedelta(days=30)
 
@@ -31,10 +29,10 @@ NEW_LINK: Record[dict[str, Any]] = Record(
 
 
 async def delete_user(request: web.Request) -> web.Response:
-    """Forgets a person. A keyed hash stays for ERASED_FOR, within which events create nothing."""
+    """Forgets a person. A keyed hash stays for `[retention] erased`, within which events create nothing."""
     doors, caller = doors_of(request), request[CALLER]
     now = doors.now()
-    await erase(doors.database, caller.person, doors.erasure_mark(caller.person), now + ERASED_FOR, now)
+    await erase(doors.database, caller.person, doors.erasure_mark(caller.person), now + doors.settings.erased, now)
     log.info("erased", person=caller.person)
     return web.Response(status=204)
 

@@ -70,3 +70,5 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     operator: OperatorSettings = OperatorSettings()
     contacts: ContactSettings = ContactSettings()
     twilio: TwilioSettings = TwilioSettings()
+    erased: timedelta = timedelta(days=30)
+    """How long an erased person's keyed hash stays."""

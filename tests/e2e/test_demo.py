@@ -20,7 +20,7 @@ FIRST = (
     "ben@example.org",
     "  curl http://127.0.0.1:",
     "Dovecot reports a mail for Anna: «Lunch today?»",
-    "It waits 1 seconds, in case you read it meanwhile.",
+    "It waits 1 s, in case you read it meanwhile.",
     "    Anna's iPhone: Sue Sender — Lunch today? (badge 3)",
 )
 """What stands in the output, in this order, once the first push was shown."""

@@ -219,6 +219,52 @@ def test_moving_a_mail_is_silent_and_the_digest_keeps_it(house: House) -> None:
     house.play(scenario)
 
 
+def test_moving_a_mail_within_the_grace_means_that_the_phone_never_rings(house: House) -> None:
+    """Who moves it has seen it; that it is still unread the badge and the digest know."""
+
+    async def scenario() -> None:
+        name, token = await house.person("mona", {"timing": {"grace": "30s", "active_grace": "30s"}})
+        await house.imap("mona", lambda client: client.create("Later"))
+        await house.deliver("mona", new_mail())
+        await house.rows(name, "MessageNew", ("waiting",))
+        await house.imap("mona", lambda client: command(client, "MOVE", "1", "Later"))
+        (row,) = await house.rows(name, "MessageNew", ("retracted",))
+        assert (row["deliveries"][0]["cause"], row["message"]["state"]) == ("moved", "open")
+        assert house.outside.alerts(token) == []
+
+    house.play(scenario)
+
+
+def test_marking_a_mail_unread_again_raises_the_badge_and_rings_nobody(house: House) -> None:
+    async def scenario() -> None:
+        _, token = await house.person("nina")
+        await house.deliver("nina", new_mail())
+        await house.rings(token, 1)
+        await house.imap("nina", lambda client: client.store("1", "+FLAGS", r"(\Seen)"))
+        await until(lambda: badges(house.outside, token)[:2] == [1, 0])
+        await house.imap("nina", lambda client: client.store("1", "-FLAGS", r"(\Seen)"))
+        await until(lambda: badges(house.outside, token)[-1] == 1)
+        assert len(house.outside.alerts(token)) == 1
+
+    house.play(scenario)
+
+
+def test_the_same_message_delivered_twice_rings_once(house: House) -> None:
+    """As an alias and a list bring it: another UID, the same Message-ID within a minute."""
+
+    async def scenario() -> None:
+        name, token = await house.person("otto")
+        twice = new_mail()
+        await house.deliver("otto", twice)
+        await house.deliver("otto", twice)
+        await house.rows(name, "MessageNew", ("sent", "collapsed"))
+        rows = await house.service.outcome(name, count=2, among=("sent", "collapsed"))
+        assert [row["outcome"] for row in rows] == ["collapsed", "sent"]
+        assert len(house.outside.alerts(token)) == 1
+
+    house.play(scenario)
+
+
 def test_expunging_a_mail_takes_its_notification_off_the_screen(house: House) -> None:
     async def scenario() -> None:
         name, token = await house.person("ivan")

@@ -697,6 +697,23 @@ def test_after_a_night_without_the_service_the_newest_missed_digest_is_made_up_f
         play(tmp_path, scenario, start=start)
 
 
+def test_a_saved_change_never_makes_a_past_slot_due_but_a_coming_one(tmp_path: Path) -> None:
+    async def scenario(service: Traveller) -> None:
+        await service.contact(ANN, "email", HOME)
+        await ann(service, phone=False)
+        await service.deliver(1, ANN, subject="Invoice")
+        await service.travel(MORNING + timedelta(minutes=10))
+        await service.deliver(2, ANN, subject="Party")
+        await service.wish(ANN, {"digest": {"schedule": [{"at": "06:00"}, {"at": "07:30"}, {"at": "08:15"}]}})
+        await service.travel(MORNING + timedelta(minutes=40))
+        assert len(service.outside.mails(HOME)) == 1
+        await service.travel(MORNING + timedelta(minutes=50))
+        assert len(service.outside.mails(HOME)) == 2
+        assert "Party" in parts(service.outside.mails(HOME)[1])[0]
+
+    play(tmp_path, scenario)
+
+
 def test_a_digest_switched_off_while_it_waits_for_its_spread_is_not_sent(tmp_path: Path) -> None:
     async def scenario(service: Traveller) -> None:
         await service.contact(ANN, "email", HOME)

@@ -31,7 +31,23 @@ from tests.servers import require_binary
 INTEGRATION = Path(notifier.__file__).parent / "integrations" / "dovecot"
 PASSWORD = "secret"
 DOMAIN = "mail.example"
-USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "gina", "hugo", "ivan", "judy", "kim", "lea")
+USERS = (
+    "alice",
+    "bob",
+    "carol",
+    "dave",
+    "erin",
+    "frank",
+    "gina",
+    "hugo",
+    "ivan",
+    "judy",
+    "kim",
+    "lea",
+    "mona",
+    "nina",
+    "otto",
+)
 CAROLS_QUOTA_KB = 40
 PACKAGES = "dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d dovecot-sieve"
 START_S = 20.0

@@ -377,7 +377,6 @@ def test_the_example_states_the_defaults() -> None:
                 different.append(f"{section}.{field.encode_name}")
     assert different == [
         "server.public_url",
-        "server.trusted_proxies",
         "operator.token",
         "users.jwt_secret",
         "users.jwks_url",

@@ -101,7 +101,7 @@ def test_a_verdict_tells_its_story() -> None:
     assert explain(record(verdict())) == [
         "It counts as mail.new.",
         "Push: sent at 2026-11-24T12:00:20+00:00. Your setting for mail.new by push is instant (builtin). "
-        "It waits 20 seconds, in case you read it meanwhile. It shows at most: sender.",
+        "It waits 20 s, in case you read it meanwhile. It shows at most: sender.",
         "SMS: nothing sent. Your setting for mail.new by sms is off (builtin).",
         "E-mail: stands in the next digest. Your setting for mail.new by email is digest (builtin).",
     ]

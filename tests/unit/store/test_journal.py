@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from notifier.model.event import Event, UidSet
 from notifier.model.instant import micros
 from notifier.model.item import Cause, ItemState
 from tests.factories import ANN, NOON, event, summary
-from tests.pipeline import PUSH, MemoryChannel, Pipeline, pipeline, play
+from tests.pipeline import PUSH, MemoryChannel, Pipeline, play
 
 TEN_MINUTES_S = 600
 
@@ -107,8 +108,6 @@ def test_a_late_report_for_the_old_name_follows_it(tmp_path: Path, case: str, ho
 
 async def together(line: Pipeline, *events: Event) -> None:
     """Requests that share a commit, in this order."""
-    import asyncio
-
     async with asyncio.TaskGroup() as group:
         for one in events:
             group.create_task(line.report(one), name="request")
@@ -233,7 +232,8 @@ def test_a_new_validity_voids_the_counts_and_ends_the_older_items_silently(tmp_p
         await line.known(ANN)
         await line.report(mail(uid=1, unseen=1))
         await line.decide()
-        await line.report(mail(uid=1, uidvalidity=2, timestamp=NOON + timedelta(seconds=1)))
+        another = summary(message_id="<another@example.net>", thread="<another@example.net>")
+        await line.report(mail(uid=1, uidvalidity=2, message=another, timestamp=NOON + timedelta(seconds=1)))
         await line.decide()
         assert line.one("select unseen from mailbox") == -1, "unknown since"
         assert items(line) == [("INBOX", ItemState.GONE, Cause.UIDVALIDITY), ("INBOX", ItemState.OPEN, "")]
@@ -381,6 +381,3 @@ def test_what_intake_answered_for_is_decided_by_the_next_process(tmp_path: Path)
 
     play(tmp_path, first)
     play(tmp_path, second, MemoryChannel(PUSH))
-
-
-assert pipeline

@@ -5,7 +5,7 @@ on conflict(key) do update set until = excluded.until where event_key.until <= :
 returning key
 
 -- name: mailbox_report
--- Counts are the newest by modseq, else uidnext, else time; a smaller UIDVALIDITY is a late report of a mailbox that is no more.
+-- Counts are the newest by modseq, else uidnext, else time (`modseq`, `counted`: of the last count); a smaller UIDVALIDITY is a late report of a mailbox that is no more.
 insert into mailbox(store, owner, name, uidvalidity, swept, special, unseen, messages, uidnext, modseq, counted)
 values (:store, :owner, :name, :uidvalidity, :uidvalidity, :special, :unseen, :messages, :uidnext, :modseq, :at)
 on conflict(store, owner, name) do update set

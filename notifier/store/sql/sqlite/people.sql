@@ -44,8 +44,11 @@ delete from person where id = :id
 -- name: erasure_write
 insert into erasure(person, until) values (:person, :until) on conflict(person) do update set until = excluded.until
 
+-- name: erasure_any
+select 1 from erasure limit 1
+
 -- name: erasure_read
-select until from erasure where person = :person and until > :now
+select person from erasure where person = :person and until > :now
 
 -- name: layer_read
 select document, rev from layer where kind = :kind and name = :name

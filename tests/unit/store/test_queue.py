@@ -1,0 +1,548 @@
+"""The queue: leases that lapse, what supersedes what, what a read takes back, and planning again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.engine.identity import person_id
+from notifier.model.event import Event, UidSet
+from notifier.model.instant import micros
+from notifier.model.item import Cause
+from notifier.model.message import Mail, Message, Push, Sms
+from notifier.model.notification import Accepted, Outcome, State, Transient, UnknownOutcome
+from notifier.services import replanning
+from tests.factories import ANN, NOON, event, summary
+from tests.pipeline import GRACE, PUSH, MemoryChannel, Pipeline, phone_of, play
+
+EVERYWHERE = {"categories": {"mail.new": {"push": "off", "sms": "instant", "email": "instant"}}}
+NUMBER, ADDRESS = "+4915112345678", "ann@elsewhere.example"
+QUIET = {
+    "time_zone": "UTC",
+    "windows": {"noon": {"rrule": [{"days": ["tue"], "from": "11:00", "to": "13:00"}]}},
+    "quiet": [{"window": "noon"}],
+}
+"""From an hour before everything happens to an hour after it."""
+
+
+def mail(uid: int = 1, *, thread: str = "", **fields: Any) -> Event:
+    letter = summary(message_id=f"<{uid}@example.net>", thread=thread or f"<{uid}@example.net>", subject=f"mail {uid}")
+    return event("MessageNew", **({"uid": uid, "message": letter} | fields))
+
+
+def read(uid: int = 1) -> Event:
+    when = NOON + timedelta(seconds=uid)
+    return event("MessageRead", uid=0, uidset=UidSet.of([(uid, uid)]), timestamp=when)
+
+
+def states(line: Pipeline) -> list[tuple[str, State, str]]:
+    return [
+        (route, State(state), cause)
+        for route, state, cause in line.rows("select route, state, cause from notification order by seq")
+    ]
+
+
+def unanswered() -> MemoryChannel:
+    return MemoryChannel(PUSH, lambda message: None)
+
+
+# Leases
+
+
+def by(route: str, answer: Outcome | None = None) -> MemoryChannel:
+    return MemoryChannel(route, lambda message: answer)
+
+
+async def reachable(line: Pipeline) -> None:
+    """By SMS and by mail, and no phone."""
+    await line.known(ANN, phone=False)
+    await line.reach(ANN, "phone", NUMBER)
+    await line.reach(ANN, "email", ADDRESS)
+    await line.wish(ANN, EVERYWHERE)
+    await line.decide()
+
+
+def test_a_push_whose_sender_died_goes_out_again_under_its_id(tmp_path: Path) -> None:
+    """It may sound twice; on the screen it is one entry."""
+
+    async def dies(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(mail())
+        await line.run(3)
+        assert states(line) == [(PUSH, State.CLAIMED, "")]
+
+    async def lives(line: Pipeline) -> None:
+        await line.run(1)
+        assert states(line) == [(PUSH, State.ACCEPTED, "")]
+
+    before, after = unanswered(), MemoryChannel(PUSH)
+    cut(tmp_path, dies, before)
+    play(tmp_path, lives, after, now=NOON + timedelta(seconds=4))
+    assert [message.id for message in before.handed] == [message.id for message in after.handed] != []
+    assert [message.collapse_id for message in pushes(before)] == [message.collapse_id for message in pushes(after)]
+
+
+def pushes(channel: MemoryChannel) -> list[Push]:
+    return [message for message in channel.handed if isinstance(message, Push)]
+
+
+def cut(path: Path, scenario: Any, *channels: MemoryChannel, **options: Any) -> None:
+    """The process is gone at the end of it: what is in flight is never settled."""
+
+    class Gone(Exception):
+        pass
+
+    async def until(line: Pipeline) -> None:
+        await scenario(line)
+        for channel in channels:
+            channel.forget()
+        raise Gone
+
+    with pytest.raises(Gone):
+        play(path, until, *channels, **options)
+
+
+def test_an_sms_in_flight_when_its_sender_died_is_unknown_and_never_sent_again(tmp_path: Path) -> None:
+    async def dies(line: Pipeline) -> None:
+        await reachable(line)
+        await line.report(mail())
+        await line.run(1)
+        assert ("sms", State.HANDING_OVER, "") in states(line)
+
+    async def lives(line: Pipeline) -> None:
+        for _ in range(3):
+            await line.run(120)
+        assert ("sms", State.UNKNOWN, "") in states(line)
+
+    before, after = by("sms"), by("sms", Accepted())
+    cut(tmp_path, dies, before, by("email", Accepted()))
+    play(tmp_path, lives, after, by("email", Accepted()), now=NOON + timedelta(seconds=4))
+    assert (len(before.handed), len(after.handed)) == (1, 0)
+
+
+def test_a_mail_in_flight_when_its_sender_died_is_repeated_once_byte_for_byte_then_unknown(tmp_path: Path) -> None:
+    async def dies(line: Pipeline) -> None:
+        await reachable(line)
+        await line.report(mail())
+        await line.run(1)
+
+    async def dies_again(line: Pipeline) -> None:
+        await line.run(1)
+        assert ("email", State.HANDING_OVER, "") in states(line)
+
+    async def lives(line: Pipeline) -> None:
+        await line.run(3_600)
+        assert ("email", State.UNKNOWN, "") in states(line)
+
+    first, second, third = by("email"), by("email"), by("email")
+    cut(tmp_path, dies, first, by("sms", Accepted()))
+    # The text is not chosen again: not the time, nor what has been read since.
+    cut(tmp_path, dies_again, second, by("sms", Accepted()), now=NOON + timedelta(hours=1))
+    play(tmp_path, lives, third, by("sms", Accepted()), now=NOON + timedelta(hours=1))
+    assert first.handed == second.handed != []
+    assert third.handed == []
+
+
+@pytest.mark.parametrize("route", [PUSH, "sms", "email"])
+def test_what_was_claimed_and_not_yet_handed_over_is_sent_once(tmp_path: Path, route: str) -> None:
+    """Killed between the claim and the first byte."""
+
+    async def dies(line: Pipeline) -> None:
+        await (line.known(ANN) if route == PUSH else reachable(line))
+        await line.report(mail())
+        line.now += timedelta(seconds=3)
+        await line.decide()
+        waiting = State.AVAILABLE if route == PUSH else State.CLAIMED
+        assert (route, waiting, "") in states(line)
+        if route == PUSH:
+            await line.senders[PUSH]._claim(line.now)
+            assert states(line) == [(PUSH, State.CLAIMED, "")]
+
+    async def lives(line: Pipeline) -> None:
+        await line.run(1)
+        assert (route, State.ACCEPTED, "") in states(line)
+
+    others = [by(other, Accepted()) for other in (PUSH, "sms", "email") if other != route]
+    cut(tmp_path, dies, MemoryChannel(route), *others)
+    after = MemoryChannel(route)
+    play(tmp_path, lives, after, *others, now=NOON + timedelta(seconds=4))
+    assert len(after.handed) == 1
+
+
+LEASE_S = {PUSH: 30, "sms": 30, "email": 30}
+
+
+def test_a_lease_ends_by_the_clock_and_what_its_sender_says_afterwards_writes_nothing(tmp_path: Path) -> None:
+    """Stopped for a minute (SIGSTOP, a suspended laptop) and going on: another attempt owns the row by then."""
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await line.report(mail())
+        await line.run(3)
+        assert len(channel.handed) == 1
+        line.now += line.senders[PUSH].lease
+        taken = await line.database.transact(lambda tx: tx.rows("queue_claim", claim(line)))
+        assert [row[12] for row in taken] == [2], "the second attempt"
+        channel.release()
+        await line.run(0)
+        assert states(line) == [(PUSH, State.CLAIMED, "")]
+        assert line.one("select count(*) from receipt") == 0
+
+    play(tmp_path, scenario, unanswered())
+
+
+def claim(line: Pipeline) -> dict[str, object]:
+    lease = micros(line.now + timedelta(seconds=30))
+    return {"route": PUSH, "now": micros(line.now), "lease": lease, "limit": 10}
+
+
+# Superseding
+
+
+def test_a_newer_push_of_a_thread_takes_over_the_items_and_the_earlier_time(tmp_path: Path) -> None:
+    """A thread with a mail inside every grace must still ring."""
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        for uid in range(1, 4):
+            await line.report(mail(uid, thread="<lunch@example.net>"))
+            await line.decide()
+            line.now += timedelta(seconds=0.9)
+        waiting = line.rows("select next_at, count(l.item) from notification n join notification_item l "
+                            "on l.notification = n.seq where state = 0 group by n.seq")
+        assert waiting == [(micros(NOON + timedelta(seconds=2)), 3)]
+        assert [cause for _, _, cause in states(line)] == [Cause.SUPERSEDED, Cause.SUPERSEDED, ""]
+        await line.run(0)
+        assert len(channel.handed) == 1
+
+    play(tmp_path, scenario)
+
+
+def test_of_a_collapse_group_at_most_one_is_in_flight(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await line.report(mail(1, thread="<lunch@example.net>"))
+        await line.run(3)
+        await line.report(mail(2, thread="<lunch@example.net>"))
+        await line.run(3)
+        assert len(channel.handed) == 1, "the first has no answer yet"
+        channel.release()
+        await line.run(0)
+        assert [push.fields["uid"] for push in pushes(channel)] == ["1", "2"]
+
+    play(tmp_path, scenario, unanswered())
+
+
+def test_what_is_known_by_its_id_is_never_added_again(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        appended = await line.report(mail())
+        await line.run(3)
+        for _ in range(3):
+            await line.database.transact(lambda tx: tx.rows("inbox_append", again(appended)))
+            line.dispatcher._scan_at = None
+            await line.run(1)
+        assert len(line.channels[PUSH].handed) == line.one("select count(*) from notification") == 1
+
+    play(tmp_path, scenario)
+
+
+def again(appended: Any) -> dict[str, object]:
+    (waiting,) = appended.waiting
+    return {"journal": waiting.received.seq, "person": waiting.person}
+
+
+# Taking back
+
+
+TAKEN_BACK: dict[str, tuple[Outcome, State, bool]] = {
+    "it was taken": (Accepted(), State.ACCEPTED, True),
+    "nobody knows": (UnknownOutcome("cut"), State.UNKNOWN, True),
+    "it was refused": (Transient("503"), State.CANCELLED, False),
+}
+
+
+@pytest.mark.parametrize("case", TAKEN_BACK)
+def test_what_is_read_in_its_senders_hands_is_settled_by_the_answer(tmp_path: Path, case: str) -> None:
+    outcome, state, dismissed = TAKEN_BACK[case]
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await line.report(mail())
+        await line.run(3)
+        await line.report(read())
+        await line.decide()
+        assert line.rows("select state, retracted from notification") == [(State.CLAIMED, 1)]
+        channel.release(lambda message: outcome)
+        await line.run(0)
+        assert [found for _, found, _ in states(line)] == [state]
+        assert ids_to_dismiss(line) == ([str(channel.handed[0].id)] if dismissed else [])
+        await line.run(3_600)
+        assert len(channel.handed) == 1
+
+    play(tmp_path, scenario, unanswered())
+
+
+def ids_to_dismiss(line: Pipeline) -> list[str]:
+    import json
+
+    return [id for (listed,) in line.rows("select dismiss from undo") for id in json.loads(listed)]
+
+
+@pytest.mark.parametrize("when", ["waiting for its next try", "found read by the last check", "after its sender died"])
+def test_a_push_that_may_be_on_the_screen_is_taken_back_even_if_it_is_not_repeated(tmp_path: Path, when: str) -> None:
+    """Its answer was lost; then the mail is read. The repeat is cancelled, but the first try may have been shown."""
+
+    async def first(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(mail())
+        await line.run(3)
+
+    async def then(line: Pipeline) -> None:
+        await line.report(read())
+        if when == "found read by the last check":
+            line.now += timedelta(seconds=10)
+            line.senders[PUSH].hurry()
+            await line.send()
+        await line.run(10)
+        assert [(state, cause) for _, state, cause in states(line)] == [(State.CANCELLED, Cause.READ)]
+        assert len(ids_to_dismiss(line)) == 1
+
+    if when == "after its sender died":
+        cut(tmp_path, first, unanswered())
+        play(tmp_path, then, now=NOON + timedelta(seconds=4))
+        return
+
+    async def both(line: Pipeline) -> None:
+        await first(line)
+        await then(line)
+
+    play(tmp_path, both, by(PUSH, UnknownOutcome("cut")))
+
+
+def test_a_push_that_never_left_is_not_taken_back_from_the_screen(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(mail(1), mail(2), read(1))
+        line.now += timedelta(seconds=3)
+        await line.decide()
+        await line.report(read(2))
+        await line.run(0)
+        assert (line.channels[PUSH].handed, ids_to_dismiss(line)) == ([], [])
+
+    play(tmp_path, scenario)
+
+
+def test_a_mail_that_may_have_arrived_is_not_called_cancelled_when_its_message_is_read(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await reachable(line)
+        await line.report(mail())
+        await line.run(1)
+        await line.report(read())
+        await line.run(3_600)
+        assert ("email", State.UNKNOWN, "") in [(route, state, "") for route, state, _ in states(line)]
+        assert len(line.channels["email"].handed) == 1
+
+    play(tmp_path, scenario, by("sms", Accepted()), by("email", UnknownOutcome("cut")))
+
+
+# Planning again
+
+
+REPLANNED: dict[str, tuple[Mapping[str, Any], Mapping[str, Any], list[tuple[str, State, str]]]] = {
+    "the cell is switched off": (
+        {},
+        {"categories": {"mail.new": {"push": "off"}}},
+        [("alert", State.CANCELLED, Cause.WISHES_CHANGED)],
+    ),
+    "the grace grows": ({}, {"timing": {"grace": "10m", "active_grace": "10m"}}, [("alert", State.AVAILABLE, "")]),
+    "quiet hours begin": (
+        {},
+        QUIET,
+        [("alert", State.CANCELLED, Cause.WISHES_CHANGED), ("summary", State.AVAILABLE, "")],
+    ),
+    "quiet hours are switched off": (
+        QUIET,
+        {},
+        [("summary", State.CANCELLED, Cause.WISHES_CHANGED), ("alert", State.ACCEPTED, "")],
+    ),
+    "quiet hours end later": (
+        QUIET,
+        QUIET | {"windows": {"noon": {"rrule": [{"days": ["tue"], "from": "11:00", "to": "15:00"}]}}},
+        [("summary", State.CANCELLED, Cause.WISHES_CHANGED), ("summary", State.AVAILABLE, "")],
+    ),
+    "nothing that matters changes": ({}, {"locale": "de"}, [("alert", State.ACCEPTED, "")]),
+}
+
+
+@pytest.mark.parametrize("case", REPLANNED)
+def test_a_changed_document_applies_at_once_to_what_waits(tmp_path: Path, case: str) -> None:
+    before, after, expected = REPLANNED[case]
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        if before:
+            await line.wish(ANN, before)
+        await line.report(mail())
+        await line.decide()
+        await line.wish(ANN, after)
+        await line.run(3)
+        rows = line.rows("select kind, state, cause from notification order by seq")
+        assert rows == [(kind, int(state), str(cause)) for kind, state, cause in expected]
+        assert line.one("select replan from person") == 0
+        waiting = line.rows("select rev from notification where state = 0")
+        assert all(rev == line.one("select rev from person") for (rev,) in waiting)
+
+    play(tmp_path, scenario)
+
+
+def test_a_held_summary_is_released_for_every_message_when_quiet_hours_are_switched_off(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.wish(ANN, QUIET)
+        await line.report(*(mail(uid) for uid in range(1, 6)))
+        await line.decide()
+        assert line.one("select count(*) from notification") == 1
+        await line.report(read(3))
+        await line.run(60)
+        await line.wish(ANN, {})
+        await line.run(1)
+        assert sorted(push.fields["uid"] for push in pushes(line.channels[PUSH])) == ["1", "2", "4", "5"]
+
+    play(tmp_path, scenario)
+
+
+def test_a_phone_registered_while_it_waits_is_told_too_and_one_that_went_is_not(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(mail())
+        await line.decide()
+        other = phone_of("another phone")
+        await line.people.register_device(person_id(ANN), ANN, other, b"", line.now)
+        await line.people.remove_device(person_id(ANN), phone_of(ANN).id)
+        await line.run(3)
+        assert [push.token for push in pushes(line.channels[PUSH])] == [other.token]
+
+    play(tmp_path, scenario)
+
+
+ENDED: dict[str, Any] = {
+    "sent": ([], Accepted()),
+    "read": ([read()], Accepted()),
+    "unknown": ([], None),
+    "switched off before": ([], Accepted()),
+}
+
+
+@pytest.mark.parametrize("case", ENDED)
+def test_nothing_that_has_ended_is_revived(tmp_path: Path, case: str) -> None:
+    """Not by any document, not by a restart."""
+    after, outcome = ENDED[case]
+    off = {"categories": {"mail.new": {"push": "off"}}}
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        channel.answer = lambda message: outcome
+        await line.known(ANN)
+        await line.report(mail())
+        await line.decide()
+        if case == "switched off before":
+            await line.wish(ANN, off)
+            await line.decide()
+        if after:
+            await line.report(*after)
+        await line.run(3)
+        if outcome is None:
+            await line.report(read())
+            await line.decide()
+            channel.release(lambda message: UnknownOutcome("cut"))
+            await line.run(0)
+        ended = line.rows("select id, state, cause, ended from notification order by seq")
+        assert [State(row[1]) for row in ended if row[1] in (0, 1, 2)] == []
+        handed = len(channel.handed)
+        for document in ({}, QUIET, {}, off, {"locale": "de"}):
+            await line.wish(ANN, document)
+            await line.run(3)
+        assert line.rows("select id, state, cause, ended from notification order by seq") == ended
+        assert len(channel.handed) == handed
+
+    play(tmp_path, scenario)
+
+
+def test_of_more_than_one_transaction_plans_none_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider was down for an hour; then a document is saved that changes nothing of it."""
+    monkeypatch.setattr(replanning, "EVENTS_MAX", 10)
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(*(mail(uid) for uid in range(1, 36)))
+        await line.decide()
+        await line.wish(ANN, {"locale": "de"})
+        await line.run(3, steps=8)
+        assert len(line.channels[PUSH].handed) == 35
+        assert {state for _, state, _ in states(line)} == {State.ACCEPTED}
+
+    play(tmp_path, scenario)
+
+
+def test_of_more_than_one_transaction_plans_all_are_held_when_quiet_hours_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replanning, "EVENTS_MAX", 10)
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(*(mail(uid) for uid in range(1, 36)))
+        await line.decide()
+        await line.wish(ANN, QUIET)
+        await line.run(0, steps=8)
+        assert line.rows(
+            "select kind, count(distinct n.seq), count(*) from notification n join notification_item l "
+            "on l.notification = n.seq where state = 0 group by kind"
+        ) == [("summary", 1, 35)]
+        await line.run(3_600, steps=8)
+        assert len(line.channels[PUSH].handed) == 1
+
+    play(tmp_path, scenario)
+
+
+def test_an_event_that_cannot_be_read_again_stops_nobody(tmp_path: Path) -> None:
+    """A dialect that was mended for others may fail on what it once took: that person's neighbours are planned."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN, "bob@example.org")
+        await line.report(mail(), mail(owner="bob@example.org"))
+        await line.decide()
+        readable = line.reparse
+
+        def unreadable(stored: Any) -> Event:
+            if stored.person == person_id(ANN):
+                raise ValueError("what is this?")
+            return readable(stored)
+
+        line.reparse = unreadable
+        for name in (ANN, "bob@example.org"):
+            await line.wish(name, {"locale": "de"})
+        await line.run(3)
+        await line.run(3)
+        tokens = {push.token for push in pushes(line.channels[PUSH])}
+        assert phone_of("bob@example.org").token in tokens
+        assert line.rows("select name from person where replan = 1") == []
+
+    play(tmp_path, scenario)
+
+
+assert asyncio
+assert GRACE
+assert Mail
+assert Message
+assert Sms
