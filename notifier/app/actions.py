@@ -84,7 +84,8 @@ class Actions:
         """Mail servers' doors; their proof is a source's token."""
         post = self._node.intake.post
         paths = ("/v1/events", "/v1/events/{dialect}")
-        return [Route(method=method, path=path, handler=post) for method in ("POST", "PUT") for path in paths]
+        methods = ("POST", "PUT")
+        return [Route(method=method, path=path, handler=post, lean=True) for method in methods for path in paths]
 
     async def _save_deployment(self, document: Preferences, rev: int) -> Layer | None:
         saved = await self._node.layers.save(document, rev)

@@ -43,6 +43,10 @@ IDLE_S = 1.0
 TROUBLE_S = 1.0
 
 
+Revisions = tuple[int, int, int]
+"""A person's, the layers', and the event to go on after."""
+
+
 class Taker(Protocol):
     """A sender, as far as the dispatcher knows it."""
 
@@ -89,6 +93,8 @@ class Dispatcher:
         self._warm: deque[Waiting] = deque()
         self._scan_at: datetime | None = None
         self._due_at: datetime | None = None
+        self._planned_to: dict[bytes, Revisions] = {}
+        """People with more that waits than one transaction plans again: how far that is, under which revisions."""
 
     def take(self, waiting: Sequence[Waiting]) -> None:
         """What was just committed; what does not fit is found by the next scan."""
@@ -185,9 +191,12 @@ class Dispatcher:
             outcomes.clear()
             rooms = {route: taker.room() for route, taker in self._takers.items()}
             people = await self._people.recipients(tx, list(dict.fromkeys(waiting.person for waiting in batch)))
+            undecided = set(await tx.many("inbox_done", [_row_of(waiting) for waiting in batch]))
             for waiting in batch:
-                if not await tx.rows("inbox_done", {"seq": waiting.seq}):
+                row = (waiting.seq, waiting.received.seq)
+                if row not in undecided:
                     continue
+                undecided.remove(row)
                 if waiting.person not in people:
                     continue
                 recipient, person = people[waiting.person]
@@ -250,14 +259,24 @@ class Dispatcher:
         return full
 
     async def _plan_again(self, replan: Sequence[bytes], digest: Sequence[bytes], now: datetime) -> None:
-        async def work(tx: Transaction) -> None:
+        async def work(tx: Transaction) -> dict[bytes, Revisions]:
             people = await self._people.recipients(tx, list(dict.fromkeys([*replan, *digest])))
+            layer, planned = self._layer_rev(), {}
             for person in replan:
-                await replan_person(tx, *people[person], self.settings, self._reparse, self._layer_rev(), now)
+                rev = people[person][0].rev
+                *under, after = self._planned_to.get(person, (0, 0, 0))
+                after = after if under == [rev, layer] else 0
+                after = await replan_person(tx, *people[person], self.settings, self._reparse, layer, now, after)
+                planned[person] = (rev, layer, after)
             for person in digest:
                 await claim_slot(tx, *people[person], self._spread, now)
+            return planned
 
-        await self._database.transact(work)
+        for person, planned in (await self._database.transact(work)).items():
+            if planned[2]:
+                self._planned_to[person] = planned
+            else:
+                self._planned_to.pop(person, None)
 
     async def _plan_one_by_one(self, replan: Sequence[bytes], digest: Sequence[bytes], now: datetime) -> None:
         """One person's trouble delays nobody: who cannot be planned is passed over until something of his changes."""
@@ -286,6 +305,10 @@ def outcome_word(decided: Decided) -> str:
     if decided.verdict.to_digest:
         return "digest"
     return "state" if announces_nothing(decided.verdict) else "suppressed"
+
+
+def _row_of(waiting: Waiting) -> dict[str, int]:
+    return {"seq": waiting.seq, "journal": waiting.received.seq}
 
 
 def _by_person(batch: Iterable[Waiting]) -> list[list[Waiting]]:

@@ -11,11 +11,12 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from notifier.engine.decide import decide
 from notifier.engine.plan import hangs_on_item, joined, plan
 from notifier.model.event import Event, Received
-from notifier.model.instant import instant
+from notifier.model.instant import instant, micros
 from notifier.model.item import Cause, Item, ItemState
 from notifier.model.notification import Arrival, Facts, Kind, Notification, State
 from notifier.model.recipient import Recipient
@@ -26,6 +27,9 @@ from notifier.store import queue
 from notifier.store.database import Row, Transaction
 from notifier.store.journal import Stored
 from notifier.store.people import Person
+from notifier.store.queue import Queued
+
+log = structlog.get_logger()
 
 EVENTS_MAX = 500
 """Waiting events one transaction plans again."""
@@ -57,26 +61,42 @@ async def replan_person(
     reparse: Reparse,
     layer_rev: int,
     now: datetime,
-) -> None:
-    """Everything that waits for one person, planned again; ends with the mark taken away and the next digest set."""
-    waiting = [
-        queue.queued(row).notification for row in await tx.rows("notification_waiting", {"person": recipient.id})
-    ]
+    after: int = 0,
+) -> int:
+    """Everything that waits for one person, planned again; ends with the mark taken away and the next digest set.
+
+    At most EVENTS_MAX events, those after `after`. Returns the event to go on after, the mark still set; 0 at the end.
+    """
+    waiting = [queue.queued(row) for row in await tx.rows("notification_waiting", {"person": recipient.id})]
     again = Again(recipient=recipient, person=person, settings=settings, reparse=reparse, now=now, wanted={})
-    bound = {"person": recipient.id, "limit": EVENTS_MAX}
-    events = [*await tx.rows("notification_events", bound), *await tx.rows("notification_own_events", bound)]
-    for journal in dict.fromkeys(row[0] for row in events):
+    bound = {"person": recipient.id, "after": after, "limit": EVENTS_MAX}
+    events = [row[0] for row in await tx.rows("notification_events", bound)]
+    for journal in events:
         await _replan_event(tx, again, journal)
-    for notification in waiting:
+    last = events[-1] if len(events) == EVENTS_MAX else 0
+    for found in waiting:
+        notification = found.notification
         if notification.kind not in OF_WISHES:
             revisions = {"seq": notification.seq, "rev": recipient.rev, "layer_rev": layer_rev}
             await tx.rows("notification_bump", revisions)
             if notification.kind is Kind.DIGEST and unwanted(notification, recipient, now):
                 await withdraw(tx, notification, now)
         elif notification.state is State.AVAILABLE and notification.id.bytes not in again.wanted:
-            await queue.cancel(tx, notification.seq, Cause.WISHES_CHANGED, now)
+            outdated = (notification.rev, notification.layer_rev) != (recipient.rev, layer_rev)
+            if _was_asked(found, after, last) and (outdated or not after):
+                await queue.cancel(tx, notification.seq, Cause.WISHES_CHANGED, now)
+    if last:
+        return last
     await tx.rows("person_replanned", {"id": recipient.id})
     await schedule_digest(tx, recipient, person, now)
+    return 0
+
+
+def _was_asked(found: Queued, after: int, last: int) -> bool:
+    """Whether every event that could want it has been planned again: an alert's own, of a summary all."""
+    if found.notification.kind is Kind.SUMMARY:
+        return not last
+    return found.event > after and (not last or found.event <= last)
 
 
 async def _replan_event(tx: Transaction, again: Again, journal: int) -> None:
@@ -95,6 +115,7 @@ async def _replan_event(tx: Transaction, again: Again, journal: int) -> None:
     if item is not None and item.state is not ItemState.OPEN:
         # Read meanwhile: only what is about the mailbox, not the message, may still be told.
         planned = tuple(notification for notification in planned if not hangs_on_item(notification.category))
+    planned = tuple([await _heir(tx, notification) for notification in planned])
     for notification in planned:
         before = again.wanted.get(notification.id.bytes)
         merged = joined(before, notification) if before is not None else notification
@@ -104,6 +125,13 @@ async def _replan_event(tx: Transaction, again: Again, journal: int) -> None:
     await queue.enqueue(tx, planned, journal, item_id, again.now)
     ids = dict.fromkeys([*(found.id for found in reached), *(notification.id for notification in planned)])
     await write_decision(tx, received, again.recipient.id, verdict, item_id, tuple(ids), again=True)
+
+
+async def _heir(tx: Transaction, planned: Notification) -> Notification:
+    """Superseded meanwhile, its message is told by the newer one that waits: that is the row to plan again."""
+    for (id,) in await tx.rows("notification_heir", {"id": planned.id.bytes}):
+        return msgspec.structs.replace(planned, id=UUID(bytes=id))
+    return planned
 
 
 async def _facts(
@@ -127,17 +155,25 @@ async def _facts(
 
 
 async def _received(tx: Transaction, again: Again, journal: int) -> Received | None:
-    """The event from its journalled bytes; None once these are gone."""
+    """The event from its journalled bytes; None once these are gone, or read no more."""
     rows = await tx.rows("journal_read", {"seq": journal})
     if not rows or not rows[0][7]:
         return None
     stored = _stored(rows[0], again.recipient.id)
+    try:
+        event = again.reparse(stored)
+    except Exception as error:
+        # It was read once; a dead letter of its own, in nobody's way.
+        log.error("undecidable", journal=journal, source=stored.source, error=type(error).__name__, exc_info=error)
+        dead = {"journal": journal, "person": stored.person, "error": type(error).__name__, "at": micros(again.now)}
+        await tx.rows("inbox_dead", dead)
+        return None
     return Received(
         seq=stored.journal,
         key=stored.key,
         source=stored.source,
         store=stored.store,
-        event=again.reparse(stored),
+        event=event,
         received=stored.received,
         mailbox=stored.mailbox,
     )

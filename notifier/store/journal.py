@@ -358,12 +358,13 @@ class Journal:
         """Counts a failed decision; True if that was the last and the event is `undecidable` now."""
 
         async def work(tx: Transaction) -> bool:
-            tries = await tx.rows("inbox_failed", {"seq": waiting.seq, "next_at": micros(now + retry)})
+            row = {"seq": waiting.seq, "journal": waiting.received.seq}
+            tries = await tx.rows("inbox_failed", {**row, "next_at": micros(now + retry)})
             if not tries or tries[0][0] < tries_max:
                 return False
             dead = {"journal": waiting.received.seq, "person": waiting.person, "error": error, "at": micros(now)}
             await tx.rows("inbox_dead", dead)
-            await tx.rows("inbox_done", {"seq": waiting.seq})
+            await tx.rows("inbox_done", row)
             return True
 
         return await self._database.transact(work)

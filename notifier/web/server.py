@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -81,17 +82,20 @@ Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def make_application(doors: Doors, more: Iterable[Route] = ()) -> web.Application:
     """The application with every route of this room and `more` (intake's). Raises ConfigError for unusable settings."""
     application = web.Application(
-        middlewares=[_log, _headers, _errors, _limits, _access],
+        middlewares=[_wrapped],
         client_max_size=doors.settings.server.body_bytes_max,
         handler_args={"logger": PROTOCOL_LOG},
     )
     application[CURRENT] = Current(doors, Access(doors))
     application[GATES] = {}
+    application[LEAN] = set()
     application[UNDER_WAY] = UnderWay()
     for route in (*ROUTES, *more):
         for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
             added = application.router.add_route(method, route.path, route.handler)
             application[GATES][added] = route.gate
+            if route.lean:
+                application[LEAN].add(added)
     return application
 
 
@@ -133,49 +137,83 @@ def pattern_of(request: web.Request) -> str:
     return NO_ROUTE if resource is None else resource.canonical
 
 
+LEAN: web.AppKey[set[web.AbstractRoute]] = web.AppKey("lean", set)
+
+
+def request_id(request: web.Request) -> str:
+    """Made when it is first asked for: most reports of mail servers never need one."""
+    if REQUEST_ID not in request:
+        request[REQUEST_ID] = doors_of(request).chance(REQUEST_ID_BYTES).hex()
+    return request[REQUEST_ID]
+
+
 @web.middleware
+async def _wrapped(request: web.Request, handler: Next) -> web.StreamResponse:
+    """aiohttp knows this one only, so that a lean route pays for none of the five."""
+    if request.match_info.route in request.app[LEAN]:
+        return await _lean(request, handler)
+    for wrapping in (_access, _limits, _errors, _headers, _log):
+        handler = partial(wrapping, handler=handler)
+    return await handler(request)
+
+
+async def _lean(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Errors, limits and counts as everywhere; headers, id and log line only for what is refused or fails."""
+    doors = doors_of(request)
+    begun = doors.monotonic()
+    status = 499
+    try:
+        response = await _errors(request, partial(_limits, handler=handler))
+        status = response.status
+        if status >= 400:
+            _dress(request, response)
+        return response
+    finally:
+        _account(request, doors, status, doors.monotonic() - begun, quiet=status < 400)
+
+
 async def _log(request: web.Request, handler: Next) -> web.StreamResponse:
     doors = doors_of(request)
     begun = doors.monotonic()
-    request[REQUEST_ID] = doors.chance(REQUEST_ID_BYTES).hex()
     status = 499  # The caller hung up before there was an answer.
     try:
         response = await handler(request)
         status = response.status
         return response
     finally:
-        seconds = doors.monotonic() - begun
-        route = pattern_of(request)
-        # What matches no route may have any method; a label must not.
-        method = request.method if route != NO_ROUTE else "any"
-        doors.metrics.http_requests.labels(route, method, str(status)).inc()
-        doors.metrics.http_seconds.labels(route).observe(seconds)
-        say = log.debug if status < 400 and route in QUIET_ROUTES else log.info
-        say(
-            "request",
-            route=route,
-            method=method,
-            status=status,
-            ms=round(seconds * 1000, 1),
-            request=request[REQUEST_ID],
-        )
+        quiet = status < 400 and pattern_of(request) in QUIET_ROUTES
+        _account(request, doors, status, doors.monotonic() - begun, quiet=quiet)
 
 
-QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/v1/events", "/v1/events/{dialect}"})
-"""Asked for all the time: only what goes wrong there is worth a line."""
+def _account(request: web.Request, doors: Doors, status: int, seconds: float, *, quiet: bool) -> None:
+    """One more in the metrics, and a line in the log."""
+    route = pattern_of(request)
+    # What matches no route may have any method; a label must not.
+    method = request.method if route != NO_ROUTE else "any"
+    doors.metrics.http_requests.labels(route, method, str(status)).inc()
+    doors.metrics.http_seconds.labels(route).observe(seconds)
+    if not quiet:
+        ms, id = round(seconds * 1000, 1), request_id(request)
+        log.info("request", route=route, method=method, status=status, ms=ms, request=id)
 
 
-@web.middleware
+QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked for all the time, as the lean ones are: only what goes wrong there is worth a line."""
+
+
 async def _headers(request: web.Request, handler: Next) -> web.StreamResponse:
     response = await handler(request)
-    if not response.prepared:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers["X-Request-Id"] = request[REQUEST_ID]
+    _dress(request, response)
     return response
 
 
-@web.middleware
+def _dress(request: web.Request, response: web.StreamResponse) -> None:
+    if not response.prepared:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["X-Request-Id"] = request_id(request)
+
+
 async def _errors(request: web.Request, handler: Next) -> web.StreamResponse:
     """Whatever is raised becomes a problem; what nobody expected is logged whole and shown by its id only."""
     try:
@@ -193,15 +231,14 @@ async def _errors(request: web.Request, handler: Next) -> web.StreamResponse:
     except (ConnectionError, asyncio.CancelledError):
         raise
     except Exception:
-        log.exception("request failed", route=pattern_of(request), request=request[REQUEST_ID])
+        log.exception("request failed", route=pattern_of(request), request=request_id(request))
         return problem(
             "internal",
             "the service made a mistake; its log has this request's id",
-            request=request[REQUEST_ID],
+            request=request_id(request),
         )
 
 
-@web.middleware
 async def _limits(request: web.Request, handler: Next) -> web.StreamResponse:
     """A bounded number at once, and each for a bounded time: a slow caller holds nothing for long."""
     settings, under_way = doors_of(request).settings.server, request.app[UNDER_WAY]
@@ -222,7 +259,6 @@ async def _limits(request: web.Request, handler: Next) -> web.StreamResponse:
         under_way.count -= 1
 
 
-@web.middleware
 async def _access(request: web.Request, handler: Next) -> web.StreamResponse:
     gate = request.app[GATES].get(request.match_info.route, Gate.OPEN)
     if gate is not Gate.OPEN:

@@ -1,4 +1,4 @@
-"""The real process: `python -m notifier serve` on a configuration of its own, asked over real sockets, killed at will."""
+"""The real process: `python -m notifier serve` on its own configuration, asked over real sockets, killed at will."""
 
 from __future__ import annotations
 

@@ -423,5 +423,6 @@ def test_nothing_private_is_in_the_log(stage: Stage) -> None:
     """After everything above: neither tokens nor numbers, addresses, senders or subjects."""
     log = stage.service.log.read_text()
     assert "Traceback" not in log
+    assert "failed" not in log
     for private in ("fcm-token-of", "+49151", "home.example.net", "Bob Sender", "Lunch on", "bob.sender@"):
         assert private not in log

@@ -67,7 +67,8 @@ def test_reading_the_mail_dismisses_the_push_that_was_shown(tmp_path: Path) -> N
             await service.post(message_read(1))
             async with asyncio.timeout(10):
                 await apns.received(3)
-            dismissal, badge = sorted(list(apns.requests)[1:3], key=lambda one: one.headers["apns-push-type"] == "alert")
+            undone = list(apns.requests)[1:3]
+            dismissal, badge = sorted(undone, key=lambda one: one.headers["apns-push-type"] == "alert")
             assert dismissal.headers["apns-push-type"] == "background"
             assert shown in dismissal.body.decode()
             assert json.loads(badge.body)["aps"] == {"badge": 0}

@@ -745,3 +745,36 @@ def test_a_digest_to_the_own_mailbox_comes_back_as_an_event_and_tells_nobody(tmp
         assert len(service.outside.mails(ANN)) == 1
 
     play(tmp_path, scenario)
+
+
+# What the service learns
+
+
+def test_after_two_weeks_of_learning_a_sign_in_from_a_new_network_is_told_whatever_the_wishes(tmp_path: Path) -> None:
+    """Its mail is required; a network known from before, as a whole /24, is no news, nor is the new one twice."""
+
+    async def scenario(service: Traveller) -> None:
+        await service.contact(ANN, "email", HOME)
+        await ann(service, {"categories": {"security.login": {"email": "off"}}})
+
+        async def sign_in(address: str, port: int) -> None:
+            login = {"event": "Login", "user": ANN, "uri": "imap://mail.example", "service": "imap"}
+            seen = {"clientIP": address, "clientPort": port, "timestamp": service.now_text}
+            await service.post(login | seen, dialect="rfc5423")
+            await service.settled()
+
+        await sign_in("203.0.113.5", 1)
+        assert (await service.history(ANN))[0]["reason"] == "learning"
+        await service.travel(timedelta(days=15))
+        await sign_in("203.0.113.77", 2)
+        assert alerts(service) == []
+        await sign_in("198.51.100.7", 3)
+        await sign_in("198.51.100.8", 4)
+        ((title, body),) = alerts(service)
+        assert title == "New sign-in to your mailbox"
+        assert "198.51.100.0/24" in body
+        assert service.outside.alerts(PHONE)[0]["aps"]["interruption-level"] == "time-sensitive"
+        (mail,) = service.outside.mails(HOME)
+        assert mail["Subject"] == "New sign-in to your mailbox"
+
+    play(tmp_path, scenario)

@@ -16,6 +16,8 @@ from typing import Any
 
 import aiohttp
 import apsw
+import structlog
+import structlog.testing
 from aiohttp import web
 
 from notifier.app.node import Node
@@ -27,6 +29,8 @@ from tests.e2e.service import Service, message_new, message_read
 TUESDAY_NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 """13:00 in Berlin, where everybody lives."""
 STOP_S = 5.0
+FAILURES = ("step failed", "decision failed", "undecidable", "rendering failed", "channel failed")
+"""What the log says of our own trouble."""
 BUSY = """
 select (select count(*) from inbox where next_at <= :now)
   + (select count(*) from person where replan = 1 or digest_due between 1 and :now)
@@ -109,9 +113,23 @@ class Traveller(Service):
 async def travelling(
     folder: Path, *, start: datetime = TUESDAY_NOON, preferences: str = ""
 ) -> AsyncIterator[Traveller]:
-    """Opened at `start` and, in the end, drained."""
+    """Opened at `start` and, in the end, drained; no loop may have failed meanwhile."""
     wall = [start]
     failure: Exception | None = None
+    with structlog.testing.capture_logs() as lines:
+        async with _running(folder, wall, preferences) as traveller:
+            try:
+                yield traveller
+            except Exception as error:
+                # Raised past the task group, so that a failed claim is not wrapped in a group of one.
+                failure = error
+    if failure is not None:
+        raise failure
+    assert [line for line in lines if line["event"] in FAILURES] == []
+
+
+@contextlib.asynccontextmanager
+async def _running(folder: Path, wall: list[datetime], preferences: str) -> AsyncIterator[Traveller]:
     async with (
         providers(folder, clock=lambda: wall[0].timestamp()) as outside,
         contextlib.AsyncExitStack() as stack,
@@ -119,11 +137,5 @@ async def travelling(
     ):
         traveller = Traveller(folder, outside, wall, preferences=preferences)
         await traveller.open(stack, group)
-        try:
-            yield traveller
-        except Exception as error:
-            # Raised past the task group, so that a failed claim is not wrapped in a group of one.
-            failure = error
+        yield traveller
         await traveller.drain()
-    if failure is not None:
-        raise failure

@@ -14,17 +14,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import UUID
-
-import msgspec
-import pytest
 
 from notifier.engine.identity import person_id
 from notifier.model.event import ARRIVALS, Event, UidSet
@@ -364,7 +361,7 @@ class Round:
             self._begin_tick()
             self.channel.release(self._late_answer)
             await self.line.run(1.0, steps=1)
-            if not self.line.rows("select 1 from notification where state in (0, 1, 2) limit 1"):
+            if not self.line.rows(UNDONE):
                 return
         raise AssertionError("something still waits")
 
@@ -391,6 +388,7 @@ def standing(line: Pipeline) -> Standing:
     return Standing(tuple(items), tuple(waiting), tuple(undo), tuple(history))
 
 
+UNDONE = "select 1 from inbox union all select 1 from dead union all select 1 from notification where state in (0, 1, 2)"
 OVER = """select n.id from notification n where not exists (
     select 1 from notification_item l join item i on i.seq = l.item where l.notification = n.seq and i.state = 0)"""
 """What stands for nothing unread any more."""
@@ -398,40 +396,48 @@ OVER = """select n.id from notification n where not exists (
 
 def check(line: Pipeline, lives: Sequence[Life]) -> list[str]:
     """What is not as the reports alone say it must be."""
-    broken: list[str] = []
-    states: dict[tuple[bytes, Place], tuple[int, int]] = {}
-    for person, mailbox, uid, seq, state, *_ in standing(line).items:
-        states[person, (mailbox, uid)] = (seq, state)
-    decisions: Counter[bytes] = Counter({row[0]: row[1] for row in line.rows("select person, count(*) from decision group by person")})
+    found = {(row[0], (row[1], row[2])): (row[3], row[4]) for row in standing(line).items}
+    rows = dict(line.rows("select person, count(*) from decision group by person"))
     dismissed = {row[0]: set(json.loads(row[1])) for row in line.rows("select device, dismiss from undo")}
     over = {str(UUID(bytes=row[0])) for row in line.rows(OVER)}
+    broken: list[str] = []
     for life in lives:
-        person = person_id(life.name)
-        arrived = [report for report in life.reports if report.opens is not None]
-        announced = sum(report.event.type in ARRIVALS for report in arrived)
-        if decisions[person] != announced:
-            broken.append(f"{life.name}: {decisions[person]} rows of history for {announced} arrivals")
-        items = defaultdict(set)
-        for report in arrived:
-            assert report.opens is not None
-            letter = life.message_of[report.opens]
-            found = states.get((person, report.opens))
-            wanted = life.state_of(letter, life.reports)
-            items[letter].add(found[0] if found else 0)
-            if found is None or found[1] != wanted:
-                broken.append(f"{life.name}: {report.opens} is {found}, not {wanted!r}: {told(life)}")
-        broken += [f"{life.name}: message {letter} is several items" for letter, seqs in items.items() if len(seqs) > 1]
-        broken += [f"{life.name}: message {letter} was never told" for letter in life.untouched if not life.wire_ids[letter]]
-        broken += [
-            f"{life.name}: message {letter} had several wire ids" for letter in life.untouched if len(life.wire_ids[letter]) > 1
-        ]
-        for wire_id in (life.perhaps_shown & over) - dismissed.get(phone_of(life.name).id, set()):
-            broken.append(f"{life.name}: {wire_id} may be on the screen with nothing unread in it: {told(life)}")
+        announced = sum(report.event.type in ARRIVALS for report in life.reports)
+        wrong = [*items_wrong(life, found), *pushes_wrong(life)]
+        if rows.get(person_id(life.name), 0) != announced:
+            wrong.append(f"{rows.get(person_id(life.name))} rows of history for {announced} arrivals")
+        shown = (life.perhaps_shown & over) - dismissed.get(phone_of(life.name).id, set())
+        wrong += [f"{wire_id} may be on the screen with nothing unread in it" for wire_id in shown]
+        broken += [f"{life.name}: {one}: {told(life)}" for one in wrong]
     return broken
 
 
+def items_wrong(life: Life, found: Mapping[tuple[bytes, Place], tuple[int, int]]) -> Iterator[str]:
+    """Each message is one item, wherever it stands, and in the state its reports say."""
+    items: defaultdict[int, set[int]] = defaultdict(set)
+    for place in [report.opens for report in life.reports if report.opens is not None]:
+        letter = life.message_of[place]
+        item, state = found.get((person_id(life.name), place), (0, None))
+        items[letter].add(item)
+        wanted = life.state_of(letter, life.reports)
+        if state != wanted:
+            yield f"{place} is {state}, not {wanted!r}"
+    for letter, seqs in items.items():
+        if len(seqs) > 1:
+            yield f"message {letter} is several items"
+
+
+def pushes_wrong(life: Life) -> Iterator[str]:
+    """What nothing happened to was told, under one id."""
+    for letter in life.untouched:
+        if len(life.wire_ids[letter]) != 1:
+            yield f"message {letter} was told under {len(life.wire_ids[letter])} ids"
+
+
 def told(life: Life) -> str:
-    return " ".join(f"{r.event.name}({r.event.mailbox}:{r.event.uid or r.event.uidset}@{r.order})" for r in life.arrivals)
+    return " ".join(
+        f"{r.event.name}({r.event.mailbox}:{r.event.uid or r.event.uidset}@{r.order})" for r in life.arrivals
+    )
 
 
 def seeds() -> list[int]:

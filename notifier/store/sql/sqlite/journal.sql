@@ -38,10 +38,11 @@ select i.seq, i.person, i.tries, j.seq, j.key, j.source, j.store, j.dialect, j.m
 from inbox i join journal j on j.seq = i.journal where i.next_at <= :now order by i.seq limit :limit
 
 -- name: inbox_done
-delete from inbox where seq = :seq returning seq
+-- SQLite gives the number of the last row out again once that is deleted: only with its journal row it is the same one.
+delete from inbox where seq = :seq and journal = :journal returning seq, journal
 
 -- name: inbox_failed
-update inbox set tries = tries + 1, next_at = :next_at where seq = :seq returning tries
+update inbox set tries = tries + 1, next_at = :next_at where seq = :seq and journal = :journal returning tries
 
 -- name: inbox_dead
 insert into dead(journal, person, error, at) values (:journal, :person, :error, :at)

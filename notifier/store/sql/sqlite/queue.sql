@@ -48,14 +48,19 @@ from notification where seq = :seq
 select count(*) from notification_item l join item i on i.seq = l.item where l.notification = :notification and i.state = 0
 
 -- name: notification_events
-select distinct i.event from notification_item l join item i on i.seq = l.item
-join notification n on n.seq = l.notification where n.person = :person and n.state in (0, 1, 2) and i.state = 0
-order by i.event limit :limit
+-- Events that still wait: those of open items, and those without an item (quota, sign-in).
+select i.event from notification_item l join item i on i.seq = l.item
+join notification n on n.seq = l.notification
+where n.person = :person and n.state in (0, 1, 2) and i.state = 0 and i.event > :after
+union
+select n.event from notification n where n.person = :person and n.state in (0, 1, 2) and n.event > :after
+and not exists (select 1 from notification_item l where l.notification = n.seq)
+order by 1 limit :limit
 
--- name: notification_own_events
--- Events without an item (quota, sign-in) that still wait.
-select distinct event from notification n where person = :person and state in (0, 1, 2) and event > 0
-and not exists (select 1 from notification_item l where l.notification = n.seq) limit :limit
+-- name: notification_heir
+-- What waits in the place of one that was superseded.
+select w.id from notification n join notification w on w.target = n.target and w.collapse = n.collapse and w.state = 0
+where n.id = :id and n.state = 4 and n.cause = 'superseded' and n.collapse <> x'' and w.collapse <> x''
 
 -- name: queue_claim
 -- `in (0, 1, 2)` is how SQLite recognises the partial index.
