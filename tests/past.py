@@ -75,16 +75,16 @@ async def happen(
     received = (await Journal(database, erasure_mark).append([report], at)).waiting[0].received
 
     async def decide(tx: Transaction) -> None:
-        item = await items.open_item(tx, _opening(received, person, verdict))
+        (item,) = await items.open_items(tx, [_opening(received, person, verdict)])
         planned = [_push(received, person, index, state) for index, state in enumerate(states)]
-        for notification in await queue.enqueue(tx, planned, received.seq, item.id, at):
+        for notification in await queue.enqueue(tx, planned, received.seq, item, at):
             if cause is not None:
                 await queue.cancel(tx, notification.seq, cause, at)
             await tx.rows(
                 "receipt_write",
                 {"notification": notification.seq, "attempt": 1, "at": 1, "outcome": "transient", "code": "500"},
             )
-        await write_decision(tx, received, person, verdict, item.id, [notification.id for notification in planned])
+        await write_decision(tx, received, person, verdict, item, [notification.id for notification in planned])
 
     await database.transact(decide)
     return decision_id(received.key, person)

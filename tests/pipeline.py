@@ -285,6 +285,7 @@ async def pipeline(
             try:
                 made = Pipeline(database, path, channels or (MemoryChannel(PUSH),), wishes)
                 made.now = now
+                database.on_rollback = made.people.forget_cached
                 made.start(group)
                 await made.database.transact(lambda tx: tx.rows("queue_lapse_all", {}))
                 await made.journal.open(now)

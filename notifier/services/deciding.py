@@ -1,15 +1,16 @@
-"""One event, one person, one transaction: what changed, what is announced, what is taken back.
+"""One event, one person: what it changes, and what is decided.
 
-The body of the dispatcher's transaction. Facts are read, `decide` and `plan` are asked, and everything that follows
-(items, places, notifications, cancellations, dismissals, decision, counters, quota, sign-in memory) is written together
-with the end of the inbox row. Running it twice adds nothing: ids are deterministic.
+The first half of the dispatcher's transaction. Facts are read, what the event says of messages known already is
+applied, `decide` and `plan` are asked; what follows from their answers is written by `services.batches`.
+Running it twice adds nothing: ids are deterministic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID, uuid5
+from hashlib import sha1
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -34,13 +35,12 @@ from notifier.model.notification import (
     Verdict,
     Why,
 )
-from notifier.model.preference import Category, Medium
 from notifier.model.recipient import Recipient
 from notifier.model.source import SourceRules
 from notifier.store import items as item_store
 from notifier.store import queue
 from notifier.store.database import Row, Transaction
-from notifier.store.items import Change
+from notifier.store.items import Change, Opening
 from notifier.store.people import Person
 
 log = structlog.get_logger()
@@ -51,10 +51,8 @@ FLOOD_MAX = 20
 """Appends in a mailbox within a minute; more is an import."""
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-COUNTER_BUCKET = timedelta(minutes=5)
 INSTANT_MAIL = "instant_mail"
 COPIES = frozenset({"vnd.cmu.messagecopy", "vnd.cmu.messagemove"})
-FULL = frozenset({Category.QUOTA_WARNING, Category.QUOTA_EXCEEDED})
 PRESENCE_SERVICES = ("imap", "http", "jmap")
 
 
@@ -66,59 +64,72 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a message is a mail of our own."""
 
 
-class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """What one event came to, beyond what was written."""
+class Ahead(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read for one event together with many others (`services.batches`)."""
 
+    mailbox: tuple[Mailbox, Row] | None = None
+    """The event's, if its row is there."""
+    simply_new: bool = False
+    """Nothing is known of the message that arrives: no item in its place, no range over it, no twin."""
+    instant_mails: int = 0
+    """Of the last hour."""
+
+
+class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """What one event comes to for one person; `services.batches` writes it."""
+
+    received: Received
+    recipient: Recipient
     verdict: Verdict
-    queued: tuple[Notification, ...] = ()
-    unfinished: bool = False
-    """More items than one batch hang on it: the inbox row stays and is decided again."""
+    planned: tuple[Notification, ...]
+    opening: Opening | None
+    """The item of a new message."""
+    item: int
+    """The older item it belongs to, 0 for none."""
+    changes: tuple[Change, ...]
+    finished: bool
+    """False: more items than one batch hang on it; the event is decided again."""
 
 
-Claim = Callable[[Notification, datetime], Notification]
-"""Hands a due notification to its sender in memory, if that has room: claimed in the very transaction that makes it."""
-
-
-async def decide_event(
+async def conclude(
     tx: Transaction,
     received: Received,
     recipient: Recipient,
     person: Person,
     settings: Settings,
-    claim: Claim,
+    ahead: Ahead,
     now: datetime,
-) -> Decided:
-    """Reads the facts, decides, and writes all that follows."""
-    event = received.event
+) -> Conclusion:
+    """Reads the facts, applies what the event says of known messages, and decides."""
     rules = settings.sources.get(received.source, SourceRules(name=received.source))
-    received, found = await _mailbox(tx, received, recipient.id)
+    received, found = await _mailbox(tx, received, recipient.id, ahead)
     changes, finished = await _state_changes(tx, received, recipient.id, rules, found, now)
-    met, provisional, standing = await _arrival(tx, received, recipient.id, found, now)
+    met, provisional, standing = await _arrival(tx, received, recipient.id, found, ahead)
     if met.arrival is Arrival.MOVED or met.arrival is Arrival.COLLAPSED:
         await _join(tx, recipient.id, met, received, standing)
         changes += await item_store.restate(tx, met.item, standing.cause, now)
-    facts = await _facts(tx, received, recipient, person, settings, rules, found, met, provisional, standing, now)
+    facts = await _facts(
+        tx, received, recipient, person, settings, rules, found, met, provisional, standing, ahead, now
+    )
     verdict = decide(received, recipient, facts, now)
-    item = await _open(tx, provisional, facts, verdict, standing, received)
-    planned = plan(verdict, received, recipient, facts, now)
-    queued = await queue.enqueue(tx, [claim(notification, now) for notification in planned], received.seq, item, now)
-    await _remember(tx, received, recipient.id, verdict, planned, now)
-    if not announces_nothing(verdict):
-        ids = tuple(notification.id for notification in planned)
-        await write_decision(tx, received, recipient.id, verdict, item or met.item, ids)
-    await take_back(tx, changes, now)
-    if event.unseen is not None or event.messages == 0:
-        loud = any(notification.medium is Medium.PUSH for notification in planned)
-        await _count_badges(tx, recipient, now, quiet=loud)
-    return Decided(verdict=verdict, queued=tuple(queued), unfinished=not finished)
+    return Conclusion(
+        received=received,
+        recipient=recipient,
+        verdict=verdict,
+        planned=plan(verdict, received, recipient, facts, now),
+        opening=_opening(provisional, facts, verdict, standing, received),
+        item=met.item,
+        changes=tuple(changes),
+        finished=finished,
+    )
 
 
-async def _mailbox(tx: Transaction, received: Received, person: bytes) -> tuple[Received, tuple[Mailbox, Row] | None]:
+async def _mailbox(
+    tx: Transaction, received: Received, person: bytes, ahead: Ahead
+) -> tuple[Received, tuple[Mailbox, Row] | None]:
     """The event's mailbox: found by its name again if its row made way for a renamed one since intake."""
-    if not received.mailbox:
-        return received, None
-    found = await item_store.read_mailbox(tx, received.mailbox, received.event.owner)
-    if found is None:
+    found = ahead.mailbox
+    if found is None and received.mailbox:
         named = {"store": received.store, "owner": person, "name": received.event.mailbox}
         for id, _ in await tx.rows("mailbox_id", named):
             received = msgspec.structs.replace(received, mailbox=id)
@@ -149,28 +160,46 @@ async def write_decision(
     again: bool = False,
 ) -> None:
     """The history row: what was decided, why, and the ids of what was planned; it is written over only `again`."""
+    alarm(received, person, verdict)
+    await tx.rows("decision_write", decision_row(received, person, verdict, item, deliveries, again=again))
+
+
+def alarm(received: Received, person: bytes, verdict: Verdict) -> None:
+    """The operator hears of what could reach nobody."""
     if any(reason.why is Why.UNREACHABLE for part in verdict.parts for reason in part.reasons):
         log.error("unreachable", category=verdict.category, decision=str(decision_id(received.key, person)))
-    await tx.rows(
-        "decision_write",
-        {
-            "id": decision_id(received.key, person).bytes,
-            "person": person,
-            "journal": received.seq,
-            "item": item,
-            "name": received.event.name,
-            "category": verdict.category,
-            "at": micros(received.received),
-            "verdict": explain.pack(verdict),
-            "deliveries": b"".join(id.bytes for id in deliveries),
-            "again": again,
-        },
-    )
+
+
+def decision_row(
+    received: Received, person: bytes, verdict: Verdict, item: int, deliveries: Sequence[UUID], *, again: bool = False
+) -> dict[str, object]:
+    return {
+        "id": _decision_key(received.key, person),
+        "person": person,
+        "journal": received.seq,
+        "item": item,
+        "name": received.event.name,
+        "category": verdict.category,
+        "at": micros(received.received),
+        "verdict": explain.pack(verdict),
+        "deliveries": b"".join(id.bytes for id in deliveries),
+        "again": again,
+    }
 
 
 def decision_id(key: bytes, person: bytes) -> UUID:
     """The history's id of one event for one person."""
-    return uuid5(NAMESPACE, f"{key.hex()}/{person.hex()}")
+    return UUID(bytes=_decision_key(key, person))
+
+
+def _decision_key(key: bytes, person: bytes) -> bytes:
+    """uuid5 in bytes (RFC 9562 §5.5), at a quarter of its price: there is one for every event."""
+    digest = bytearray(
+        sha1(NAMESPACE.bytes + f"{key.hex()}/{person.hex()}".encode(), usedforsecurity=False).digest()[:16]
+    )
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return bytes(digest)
 
 
 async def _state_changes(
@@ -195,6 +224,8 @@ async def _state_changes(
         changes += await _mailbox_deleted(tx, person, mailbox, now)
     if event.name.lower() in COPIES:
         changes += await _copied(tx, event, received, person, mailbox, now)
+    if not bookkeeping[3]:
+        return changes, True
     applied, finished = await item_store.apply_ranges(tx, person, received.mailbox, now)
     return changes + applied, finished
 
@@ -279,23 +310,23 @@ async def _fetched(
 
 
 async def _arrival(
-    tx: Transaction, received: Received, person: bytes, found: tuple[Mailbox, Row] | None, now: datetime
+    tx: Transaction, received: Received, person: bytes, found: tuple[Mailbox, Row] | None, ahead: Ahead
 ) -> tuple[Met, Item | None, Standing]:
     """What an arriving message is: new, known in its place, a twin of another, or read before it was reported."""
     event = received.event
     if event.type not in ARRIVALS or found is None:
         return Met(Arrival.NEW), None, Standing()
     mailbox = found[0]
-    place = _place(event, mailbox, received.key)
-    known = await item_store.find_place(tx, person, place)
+    place, message_id = place_of(event, mailbox, received.key), message_id_of(event)
+    known = None if ahead.simply_new else await item_store.find_place(tx, person, place)
     if known is not None:
         return Met(Arrival.DUPLICATE, known[0]), await item_store.read_item(tx, known[0]), Standing()
-    standing = await item_store.standing_at(tx, place)
+    standing = Standing() if ahead.simply_new else await item_store.standing_at(tx, place)
     if place.uidvalidity and place.uidvalidity < mailbox.uidvalidity:
         # RFC 9051 §2.3.1.1: a late report of a mailbox as it is no more.
         standing = Standing(gone=True, cause=Cause.UIDVALIDITY)
-    message_id = message_id_hash(event.message.message_id) if event.message and event.message.message_id else b""
-    met = meet(event, await item_store.twins(tx, person, message_id), received.received)
+    twins = [] if ahead.simply_new else await item_store.twins(tx, person, message_id)
+    met = meet(event, twins, received.received)
     if met.arrival is Arrival.NEW and (standing.seen or standing.gone):
         met = Met(Arrival.SEEN_BEFORE)
     thread = event.message.thread if event.message else ""
@@ -315,7 +346,13 @@ async def _arrival(
     return met, provisional, standing
 
 
-def _place(event: Event, mailbox: Mailbox, key: bytes) -> Place:
+def message_id_of(event: Event) -> bytes:
+    """The hash of its Message-ID, b"" without one."""
+    return message_id_hash(event.message.message_id) if event.message and event.message.message_id else b""
+
+
+def place_of(event: Event, mailbox: Mailbox, key: bytes) -> Place:
+    """Where the message stands; without a UID at a hash of the event's key."""
     if event.uid:
         return Place(mailbox.id, event.uidvalidity or mailbox.uidvalidity, event.uid)
     return Place(mailbox.id, 0, int.from_bytes(key[:7], "big"))
@@ -327,7 +364,7 @@ async def _join(tx: Transaction, person: bytes, met: Met, received: Received, st
     mailbox = await item_store.read_mailbox(tx, received.mailbox, event.owner)
     if mailbox is None:
         return
-    await item_store.add_place(tx, person, _place(event, mailbox[0], received.key), met.item, standing)
+    await item_store.add_place(tx, person, place_of(event, mailbox[0], received.key), met.item, standing)
     if met.arrival is Arrival.MOVED:
         await _silence(tx, met.item, Cause.MOVED, received.received)
 
@@ -351,6 +388,7 @@ async def _facts(
     met: Met,
     item: Item | None,
     standing: Standing,
+    ahead: Ahead,
     now: datetime,
 ) -> Facts:
     event = received.event
@@ -364,7 +402,7 @@ async def _facts(
         appends_in_minute=await _appends(tx, event, received, recipient.id, found, now),
         quotas=await known_quotas(tx, event, recipient.id),
         sign_ins=await known_sign_ins(tx, event, recipient.id),
-        instant_mails_in_hour=await instant_mails(tx, recipient.id, now),
+        instant_mails_in_hour=ahead.instant_mails,
         ours=event.message is not None and settings.is_ours(event.message),
         trusted_network=signin.is_trusted(event.client_ip, rules.trusted_networks),
     )
@@ -376,12 +414,11 @@ async def _presence(
     """His own reading, flagging or saving by a client shows him active; sign-ins do not, phones reconnect all day."""
     own = event.actor == recipient.name and event.service.lower().startswith(PRESENCE_SERVICES)
     saved = event.type is EventType.MESSAGE_APPEND and event.special_use in ("\\Sent", "\\Drafts")
-    if own and (saved or event.type in (EventType.MESSAGE_READ, EventType.FLAGS_SET)):
-        await tx.rows("person_active", {"id": recipient.id, "at": micros(event_time(event, received.received))})
-    if event.type not in ARRIVALS:
+    if not own or not (saved or event.type in (EventType.MESSAGE_READ, EventType.FLAGS_SET)):
         return person.active_at
-    rows = await tx.rows("person_read", {"id": recipient.id})
-    return maybe_instant(rows[0][5]) if rows else None
+    active = event_time(event, received.received)
+    await tx.rows("person_active", {"id": recipient.id, "at": micros(active)})
+    return active if person.active_at is None else max(active, person.active_at)
 
 
 async def _appends(
@@ -395,7 +432,7 @@ async def _appends(
     """Appends in this mailbox within the running minute; the one that makes it a flood silences those before it."""
     if event.type is not EventType.MESSAGE_APPEND or found is None:
         return 0
-    mailbox, (_, since, count) = found
+    mailbox, (_, since, count, _) = found
     if received.received - instant(since) > MINUTE:
         since, count = micros(received.received), 0
     await tx.rows("mailbox_appended", {"id": mailbox.id, "since": since, "count": count + 1})
@@ -432,99 +469,39 @@ async def known_sign_ins(tx: Transaction, event: Event, person: bytes) -> tuple[
 
 
 async def instant_mails(tx: Transaction, person: bytes, now: datetime) -> int:
-    """Instant mails of the last hour, in buckets of five minutes."""
-    params = {"person": person, "name": INSTANT_MAIL, "since": micros(now - HOUR)}
-    return int((await tx.rows("counter_sum", params))[0][0])
+    """Instant mails of the last hour."""
+    return (await all_instant_mails(tx, [person], now))[person]
 
 
-async def _open(
-    tx: Transaction, provisional: Item | None, facts: Facts, verdict: Verdict, standing: Standing, received: Received
-) -> int:
-    """The item of a new message; 0 for everything else."""
+async def all_instant_mails(tx: Transaction, people: Iterable[bytes], now: datetime) -> dict[bytes, int]:
+    """Of each person, in buckets of five minutes."""
+    asked = {"name": INSTANT_MAIL, "since": micros(now - HOUR)}
+    rows = await tx.many("counter_sum", [{**asked, "person": person} for person in people])
+    return {person: count for count, person in rows}
+
+
+def _opening(
+    provisional: Item | None, facts: Facts, verdict: Verdict, standing: Standing, received: Received
+) -> Opening | None:
+    """The item of a new message; None for everything else."""
     if provisional is None or facts.arrival not in (Arrival.NEW, Arrival.SEEN_BEFORE):
-        return 0
-    opened = await item_store.open_item(
-        tx,
-        item_store.Opening(
-            person=provisional.person,
-            event=provisional.event,
-            key=provisional.key,
-            category=verdict.category,
-            thread=provisional.thread,
-            message_id=provisional.message_id,
-            opened=provisional.opened,
-            own=received.event.type is EventType.MESSAGE_APPEND,
-            mailbox_name=provisional.mailbox_name,
-            summary=provisional.summary,
-            place=provisional.places[0],
-            standing=standing,
-        ),
+        return None
+    return Opening(
+        person=provisional.person,
+        event=provisional.event,
+        key=provisional.key,
+        category=verdict.category,
+        thread=provisional.thread,
+        message_id=provisional.message_id,
+        opened=provisional.opened,
+        own=received.event.type is EventType.MESSAGE_APPEND,
+        mailbox_name=provisional.mailbox_name,
+        summary=provisional.summary,
+        place=provisional.places[0],
+        standing=standing,
+        to_digest=verdict.to_digest,
     )
-    if verdict.to_digest:
-        await tx.rows("item_decided", {"item": opened.id, "category": verdict.category, "digest": 1})
-    return opened.id
-
-
-async def _remember(
-    tx: Transaction,
-    received: Received,
-    person: bytes,
-    verdict: Verdict,
-    planned: Sequence[Notification],
-    now: datetime,
-) -> None:
-    """Quota levels, sign-ins and the counters of caps."""
-    for quota in (part.quota for part in verdict.parts if part.quota is not None):
-        if quota.level is QuotaLevel.OK:
-            await _no_more_full(tx, person, now)
-        await tx.rows(
-            "quota_write",
-            {
-                "owner": person,
-                "root": quota.root,
-                "resource": quota.resource,
-                "level": int(quota.level),
-                "told": micros(quota.told),
-                "refused": micros(quota.refused),
-            },
-        )
-    if (sign_in := verdict.sign_in) is not None:
-        await tx.rows(
-            "sign_in_write",
-            {
-                "person": person,
-                "network": sign_in.network,
-                "service": sign_in.service,
-                "first": micros(sign_in.first),
-                "told": micros(sign_in.told),
-            },
-        )
-    if any(notification.medium is Medium.EMAIL for notification in planned):
-        bucket = micros(now) // micros_of(COUNTER_BUCKET) * micros_of(COUNTER_BUCKET)
-        await tx.rows("counter_add", {"person": person, "name": INSTANT_MAIL, "bucket": bucket})
-
-
-async def _no_more_full(tx: Transaction, person: bytes, now: datetime) -> None:
-    """There is room again: what still waits to say «full» is pointless."""
-    for row in await tx.rows("notification_waiting", {"person": person}):
-        found = queue.queued(row).notification
-        if found.category in FULL and found.state is State.AVAILABLE:
-            await queue.cancel(tx, found.seq, Cause.QUOTA_OK, now)
 
 
 def micros_of(length: timedelta) -> int:
     return length // timedelta(microseconds=1)
-
-
-async def _count_badges(tx: Transaction, recipient: Recipient, now: datetime, *, quiet: bool) -> None:
-    """This person's part of every badge he is bound to; `quiet`: an alert under way will carry it."""
-    unseen = 0
-    for name in recipient.effective.badge_mailboxes:
-        rows = await tx.rows("mailbox_unseen", {"owner": recipient.id, "name": name})
-        if not rows or any(row[0] < 0 for row in rows):
-            unseen = -1
-            break
-        unseen += sum(row[0] for row in rows)
-    for (device,) in await tx.rows("binding_unseen", {"person": recipient.id, "unseen": unseen}):
-        if not quiet and unseen >= 0:
-            await queue.dismiss(tx, device, (), now + UNDO_MERGE, badge=True)

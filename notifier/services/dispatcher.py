@@ -20,7 +20,8 @@ from notifier.errors import StoreUnavailable
 from notifier.model.event import Event, Received
 from notifier.model.instant import micros
 from notifier.model.notification import Notification, State
-from notifier.services.deciding import Decided, Settings, announces_nothing, decide_event
+from notifier.services.batches import Decided, decide_round, rounds
+from notifier.services.deciding import Settings, announces_nothing
 from notifier.services.digests import claim_slot
 from notifier.services.replanning import replan_person
 from notifier.store.database import Database, Row, Transaction, Work
@@ -190,26 +191,18 @@ class Dispatcher:
             claimed.clear()
             outcomes.clear()
             rooms = {route: taker.room() for route, taker in self._takers.items()}
-            people = await self._people.recipients(tx, list(dict.fromkeys(waiting.person for waiting in batch)))
-            undecided = set(await tx.many("inbox_done", [_row_of(waiting) for waiting in batch]))
-            for waiting in batch:
-                row = (waiting.seq, waiting.received.seq)
-                if row not in undecided:
-                    continue
-                undecided.remove(row)
-                if waiting.person not in people:
-                    continue
-                recipient, person = people[waiting.person]
-                decided = await decide_event(
-                    tx, waiting.received, recipient, person, self.settings, self._claimer(rooms), now
-                )
-                outcomes[outcome_word(decided)] += 1
-                for notification in decided.queued:
-                    if notification.state is State.CLAIMED:
-                        claimed.setdefault(notification.route, []).append((notification, waiting.received.seq))
-                if decided.unfinished:
-                    await tx.rows("inbox_append", {"journal": waiting.received.seq, "person": waiting.person})
-                    self._scan_at = None
+            for events in rounds(await _undecided(tx, batch)):
+                people = await self._people.recipients(tx, [waiting.person for waiting in events])
+                known = [waiting for waiting in events if waiting.person in people]
+                for decided in await decide_round(tx, known, people, self.settings, self._claimer(rooms), now):
+                    outcomes[outcome_word(decided)] += 1
+                    journal = decided.waiting.received.seq
+                    for notification in decided.queued:
+                        if notification.state is State.CLAIMED:
+                            claimed.setdefault(notification.route, []).append((notification, journal))
+                    if decided.unfinished:
+                        await tx.rows("inbox_append", {"journal": journal, "person": decided.waiting.person})
+                        self._scan_at = None
 
         await self._database.transact(work)
         for route, notifications in claimed.items():
@@ -307,8 +300,11 @@ def outcome_word(decided: Decided) -> str:
     return "state" if announces_nothing(decided.verdict) else "suppressed"
 
 
-def _row_of(waiting: Waiting) -> dict[str, int]:
-    return {"seq": waiting.seq, "journal": waiting.received.seq}
+async def _undecided(tx: Transaction, batch: Sequence[Waiting]) -> list[Waiting]:
+    """Those whose inbox rows were still there, each once; the rows end with this transaction."""
+    there = {(waiting.seq, waiting.received.seq): waiting for waiting in batch}
+    ended = await tx.many("inbox_done", [{"seq": seq, "journal": journal} for seq, journal in there])
+    return [there[seq, journal] for seq, journal in ended]
 
 
 def _by_person(batch: Iterable[Waiting]) -> list[list[Waiting]]:

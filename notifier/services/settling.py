@@ -33,6 +33,7 @@ from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.people import People
 from notifier.store.queue import Queued
+from notifier.telemetry import say_all
 
 log = structlog.get_logger()
 
@@ -96,13 +97,15 @@ async def _settle_plain(
     settled = await tx.many("queue_accepted", params)
     plain = [taken[seq, attempt] for seq, attempt in settled]
     receipts: list[dict[str, object]] = []
+    lines: list[dict[str, object]] = []
     for one in plain:
         assert one.outcome is not None, "it was taken"
         settlement = settle(one.ready.notification, one.outcome, one.at, chance(), one.ready.device)
         receipts.append(_receipt(one.ready.notification, settlement, now))
-        _log(one.ready.notification, settlement)
+        lines.append(_line(one.ready.notification, settlement))
     await tx.many("receipt_write", receipts)
     await tx.many("device_ok", [_device_ok(one) for one in plain])
+    say_all(__name__, "settled", lines)
     return {_attempt(one) for one in plain}
 
 
@@ -180,20 +183,19 @@ async def write_settlement(
     if settlement.state is State.CANCELLED and notification.medium is Medium.PUSH:
         await take_back_doubtful(tx, notification, now)
     if ended:
-        _log(notification, settlement)
+        say_all(__name__, "settled", [_line(notification, settlement)])
 
 
-def _log(notification: Notification, settlement: Settlement) -> None:
-    log.info(
-        "settled",
-        notification=str(notification.id),
-        route=notification.route,
-        category=notification.category,
-        state=settlement.state.name.lower(),
-        outcome=settlement.outcome,
-        code=settlement.code,
-        attempt=notification.attempt,
-    )
+def _line(notification: Notification, settlement: Settlement) -> dict[str, object]:
+    return {
+        "notification": str(notification.id),
+        "route": notification.route,
+        "category": notification.category,
+        "state": settlement.state.name.lower(),
+        "outcome": settlement.outcome,
+        "code": settlement.code,
+        "attempt": notification.attempt,
+    }
 
 
 async def digest_ended(tx: Transaction, notification: Notification, state: State) -> None:

@@ -7,6 +7,7 @@ and once more when it falls to 0. A row that grows while its push is under way k
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from uuid import uuid5
@@ -20,12 +21,12 @@ from notifier.engine.limits import UNDO
 from notifier.errors import StoreUnavailable
 from notifier.model.instant import micros
 from notifier.model.message import Push, PushKind
-from notifier.model.notification import NAMESPACE, Accepted, BadMessage, DeadTarget, Outcome, Urgency
+from notifier.model.notification import NAMESPACE, Accepted, BadMessage, DeadTarget, Outcome, UnknownOutcome, Urgency
 from notifier.model.recipient import Device
 from notifier.services import Clock
 from notifier.services.last_check import badge_of
 from notifier.services.settling import badge_sent, forget_device, outcome_tag, shown_badge
-from notifier.store.database import Database, Row, Transaction
+from notifier.store.database import Database, Row, Transaction, Work
 from notifier.store.people import read_device
 
 log = structlog.get_logger()
@@ -65,10 +66,15 @@ class Undoer:
         self._channels = channels
         self._clock = clock
         self._on_answer = on_answer
+        self._unwritten: deque[Work[None]] = deque()
+        """What came back while the store could not be written."""
 
     async def step(self, now: datetime) -> float:
         """One batch of devices, all at once."""
         try:
+            while self._unwritten:
+                await self._database.transact(self._unwritten[0])
+                self._unwritten.popleft()
             claimed = await self._claim(now)
             if not claimed:
                 return IDLE_S
@@ -108,9 +114,7 @@ class Undoer:
         outcome: Outcome = Accepted()
         if channel is not None:
             for push in _pushes(undo, device, badge, now):
-                begun = self._clock.monotonic()
-                outcome = await channel.send(push, now)
-                self._on_answer(device.route, outcome_tag(outcome), self._clock.monotonic() - begun)
+                outcome = await self._send(channel, push, now)
                 if not isinstance(outcome, Accepted):
                     break
 
@@ -132,7 +136,21 @@ class Undoer:
                     later = {"device": undo.device, "attempt": undo.attempt, "next_at": micros(now + wait)}
                     await tx.rows("undo_later", later)
 
-        await self._database.transact(work)
+        try:
+            await self._database.transact(work)
+        except StoreUnavailable:
+            self._unwritten.append(work)
+
+    async def _send(self, channel: Channel, push: Push, now: datetime) -> Outcome:
+        begun = self._clock.monotonic()
+        try:
+            outcome = await channel.send(push, now)
+        except Exception as error:
+            # A channel never raises for a refusal: our own trouble, and no reason to give up the devices beside it.
+            log.error("channel failed", route=channel.route, error=type(error).__name__, exc_info=error)
+            outcome = UnknownOutcome(type(error).__name__)
+        self._on_answer(channel.route, outcome_tag(outcome), self._clock.monotonic() - begun)
+        return outcome
 
     async def _done(self, tx: Transaction, undo: Undo) -> None:
         await tx.rows(

@@ -6,7 +6,7 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -45,6 +45,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     summary: MessageSummary | None
     place: Place
     standing: Standing
+    to_digest: bool = False
 
 
 async def find_place(tx: Transaction, person: bytes, place: Place) -> tuple[int, ItemState] | None:
@@ -103,60 +104,52 @@ async def _standing_now(tx: Transaction, place: Place, seen: bool, gone: bool) -
     )
 
 
-async def open_item(tx: Transaction, opening: Opening) -> Item:
-    """A new item in its first place, ended at once if it was read or removed before it was reported."""
+async def open_items(tx: Transaction, openings: Sequence[Opening]) -> list[int]:
+    """New items in their first places, in order; ended at once if read or removed before they were reported."""
+    items = [row[0] for row in await tx.many("item_write", [_item_row(opening) for opening in openings])]
+    places = [
+        _place_row(opening.person, opening.place, item, opening.standing)
+        for opening, item in zip(openings, items, strict=True)
+    ]
+    await tx.many("place_write", places)
+    return items
+
+
+def _item_row(opening: Opening) -> dict[str, object]:
     state = state_of([(opening.standing.seen, opening.standing.gone)])
     cause = opening.standing.cause if state is not ItemState.OPEN else None
-    ((seq,),) = await tx.rows(
-        "item_write",
-        {
-            "person": opening.person,
-            "event": opening.event,
-            "key": opening.key,
-            "category": opening.category,
-            "thread": opening.thread,
-            "message_id": opening.message_id,
-            "opened": micros(opening.opened),
-            "state": int(state),
-            "cause": cause.value if cause else "",
-            "ended": micros(opening.opened) if cause else 0,
-            "digest": 0,
-            "own": opening.own,
-            "mailbox_name": opening.mailbox_name,
-            "summary": msgspec.msgpack.encode(opening.summary) if opening.summary else b"",
-        },
-    )
-    await add_place(tx, opening.person, opening.place, seq, opening.standing)
-    return Item(
-        id=seq,
-        person=opening.person,
-        event=opening.event,
-        key=opening.key,
-        category=opening.category,
-        thread=opening.thread,
-        message_id=opening.message_id,
-        opened=opening.opened,
-        state=state,
-        cause=cause,
-        summary=opening.summary,
-        mailbox_name=opening.mailbox_name,
-        places=(opening.place,),
-    )
+    return {
+        "person": opening.person,
+        "event": opening.event,
+        "key": opening.key,
+        "category": opening.category,
+        "thread": opening.thread,
+        "message_id": opening.message_id,
+        "opened": micros(opening.opened),
+        "state": int(state),
+        "cause": cause.value if cause else "",
+        "ended": micros(opening.opened) if cause else 0,
+        "digest": opening.to_digest,
+        "own": opening.own,
+        "mailbox_name": opening.mailbox_name,
+        "summary": msgspec.msgpack.encode(opening.summary) if opening.summary else b"",
+    }
 
 
 async def add_place(tx: Transaction, person: bytes, place: Place, item: int, stands: Standing) -> None:
-    await tx.rows(
-        "place_write",
-        {
-            "person": person,
-            "mailbox": place.mailbox,
-            "uidvalidity": place.uidvalidity,
-            "uid": place.uid,
-            "item": item,
-            "seen": stands.seen,
-            "gone": stands.gone,
-        },
-    )
+    await tx.rows("place_write", _place_row(person, place, item, stands))
+
+
+def _place_row(person: bytes, place: Place, item: int, stands: Standing) -> dict[str, object]:
+    return {
+        "person": person,
+        "mailbox": place.mailbox,
+        "uidvalidity": place.uidvalidity,
+        "uid": place.uid,
+        "item": item,
+        "seen": stands.seen,
+        "gone": stands.gone,
+    }
 
 
 async def restate(tx: Transaction, item: int, cause: Cause | None, now: datetime) -> list[Change]:
@@ -218,11 +211,13 @@ async def end_items(
 
 
 async def read_mailbox(tx: Transaction, mailbox: int, owner: str) -> tuple[Mailbox, Row] | None:
-    """The mailbox and its bookkeeping (swept, append_since, append_count)."""
+    """The mailbox and its bookkeeping (swept, append_since, append_count, whether ranges wait to be applied)."""
     rows = await tx.rows("mailbox_read", {"id": mailbox})
-    if not rows:
-        return None
-    row = rows[0]
+    return mailbox_of(rows[0], owner) if rows else None
+
+
+def mailbox_of(row: Row, owner: str) -> tuple[Mailbox, Row]:
+    """From the columns of `mailbox_read`."""
     return Mailbox(
         id=row[0],
         store=row[1],

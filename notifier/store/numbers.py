@@ -60,7 +60,7 @@ class Numbers:
 
         async def work(tx: Transaction) -> bool:
             for mark in listed:
-                ((count,),) = await tx.rows("counter_sum", {"person": mark, "name": name, "since": since})
+                ((count, _),) = await tx.rows("counter_sum", {"person": mark, "name": name, "since": since})
                 if count >= most:
                     return False
             await tx.many("counter_add", [{"person": mark, "name": name, "bucket": bucket} for mark in listed])

@@ -35,48 +35,71 @@ class Queued(msgspec.Struct, frozen=True, kw_only=True):
     event: int
 
 
+class Planned(NamedTuple):
+    """A notification to be written, the event that made it, and the item it hangs on (0: none)."""
+
+    notification: Notification
+    event: int
+    item: int
+
+    @property
+    def links(self) -> bool:
+        return bool(self.item) and hangs_on_item(self.notification.category)
+
+
 async def enqueue(
     tx: Transaction, notifications: Iterable[Notification], event: int, item: int, now: datetime
 ) -> list[Notification]:
-    """Writes what is new by id and links what hangs on the item (0: none). Returns the new ones with their `seq`.
+    """As `enqueue_all`, for one event. Returns the new ones."""
+    written = await enqueue_all(tx, [Planned(one, event, item) for one in notifications], now)
+    return [one for one in written if one is not None]
+
+
+async def enqueue_all(tx: Transaction, planned: Sequence[Planned], now: datetime) -> list[Notification | None]:
+    """Writes what is new by id and links what hangs on an item. In order: each new one with its `seq`, else None.
 
     What is known by id stays as it is, but for a summary that waits: it joins what it stands for.
     """
-    added: list[Notification] = []
-    for planned in notifications:
-        items = [item] if item and hangs_on_item(planned.category) else []
-        rows = await tx.rows("notification_write", _row(planned, event, now))
-        if rows:
-            seq = rows[0][0]
-            await _link(tx, seq, items)
-            added.append(msgspec.structs.replace(planned, seq=seq))
-            if planned.collapse and planned.medium is Medium.PUSH:
-                await _supersede(tx, seq, planned, now)
-            continue
-        waiting = await find(tx, planned)
-        if waiting is not None and waiting.state is State.AVAILABLE:
-            await _link(tx, waiting.seq, items)
-            if planned.kind is Kind.SUMMARY:
-                await replan(tx, joined(waiting, planned), now)
-    return added
+    rows = await tx.many("notification_write", [_row(one.notification, one.event, now) for one in planned])
+    new = {id: seq for seq, id in rows}
+    seqs = [new.pop(one.notification.id.bytes, 0) for one in planned]
+    added = [(seq, one) for seq, one in zip(seqs, planned, strict=True) if seq]
+    await tx.many("notification_link", [{"notification": seq, "item": one.item} for seq, one in added if one.links])
+    await _supersede_all(tx, [(seq, one.notification) for seq, one in added], now)
+    for seq, one in zip(seqs, planned, strict=True):
+        if not seq:
+            await _join(tx, one, now)
+    return [
+        msgspec.structs.replace(one.notification, seq=seq) if seq else None
+        for seq, one in zip(seqs, planned, strict=True)
+    ]
 
 
-async def _link(tx: Transaction, seq: int, items: Sequence[int]) -> None:
-    for item in items:
-        await tx.rows("notification_link", {"notification": seq, "item": item})
+async def _join(tx: Transaction, planned: Planned, now: datetime) -> None:
+    waiting = await find(tx, planned.notification)
+    if waiting is None or waiting.state is not State.AVAILABLE:
+        return
+    if planned.links:
+        await tx.rows("notification_link", {"notification": waiting.seq, "item": planned.item})
+    if planned.notification.kind is Kind.SUMMARY:
+        await replan(tx, joined(waiting, planned.notification), now)
 
 
-async def _supersede(tx: Transaction, seq: int, planned: Notification, now: datetime) -> None:
+async def _supersede_all(tx: Transaction, added: Sequence[tuple[int, Notification]], now: datetime) -> None:
     """What waits in the same collapse group on the same device gives its items and its time to the newer one: a thread
     with a mail inside every grace must still ring."""
-    group = {"target": planned.target, "collapse": planned.collapse, "notification": seq}
-    ((earliest,),) = await tx.rows("notification_earliest", group)
-    if earliest is None:
-        return
-    await tx.rows("notification_supersede", group)
-    await tx.rows("notification_superseded", {**group, "now": micros(now)})
-    if planned.state is State.AVAILABLE and earliest < micros(planned.next_at):
-        await tx.rows("notification_due", {"seq": seq, "next_at": earliest})
+    groups = {
+        seq: {"target": planned.target, "collapse": planned.collapse, "notification": seq}
+        for seq, planned in added
+        if planned.collapse and planned.medium is Medium.PUSH
+    }
+    by_seq = dict(added)
+    for seq, earliest in await tx.many("notification_earliest", list(groups.values())):
+        await tx.rows("notification_supersede", groups[seq])
+        await tx.rows("notification_superseded", {**groups[seq], "now": micros(now)})
+        planned = by_seq[seq]
+        if planned.state is State.AVAILABLE and earliest < micros(planned.next_at):
+            await tx.rows("notification_due", {"seq": seq, "next_at": earliest})
 
 
 async def find(tx: Transaction, planned: Notification) -> Notification | None:

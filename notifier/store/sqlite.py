@@ -171,8 +171,11 @@ class SqliteDatabase:
                 await asyncio.wait([commit])
                 raise
         except BaseException:
-            if self._writer.in_transaction:
-                self._writer.execute("rollback")
+            try:
+                if self._writer.in_transaction:
+                    self._writer.execute("rollback")
+            finally:
+                self.on_rollback()
             raise
         return answers
 

@@ -19,6 +19,7 @@ from notifier.telemetry import (
     Secret,
     conceal,
     redact,
+    say_all,
     set_up_logging,
 )
 
@@ -168,3 +169,19 @@ def test_two_processes_worth_of_metrics_do_not_meet() -> None:
     one, other = Metrics(), Metrics()
     one.undecidable.inc()
     assert "notifier_undecidable_events_total 0.0" in other.exposition()[0].decode()
+
+
+def test_lines_by_the_hundred_are_as_any_other(lines: io.StringIO) -> None:
+    told = {"notification": "n1", "outcome": "accepted", "to": "ann@example.org", "code": "for ann@example.org"}
+    structlog.get_logger("notifier.sender").info("settled", **told)
+    say_all("notifier.sender", "settled", [told, {"notification": "n2"}])
+    one, other, last = logged(lines)
+    assert one.pop("timestamp")[:17] <= other.pop("timestamp")[:17] <= last.pop("timestamp")[:17]
+    assert other == one
+    assert last == {"event": "settled", "level": "info", "logger": "notifier.sender", "notification": "n2"}
+
+
+def test_lines_by_the_hundred_heed_the_level(lines: io.StringIO) -> None:
+    logging.getLogger().setLevel("WARNING")
+    say_all("notifier.sender", "settled", [{"notification": "n1"}])
+    assert logged(lines) == []

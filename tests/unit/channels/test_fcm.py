@@ -316,9 +316,10 @@ def test_a_token_is_renewed_early_while_the_old_one_serves() -> None:
     """Nobody waits: the new one is for those who come after."""
 
     async def act(standin: FcmStandIn, channel: FcmChannel) -> None:
-        await channel.send(push(), NOW)
+        now = datetime.now(UTC)  # and not when the file was read: google-auth counts the token's hour from here
+        await channel.send(push(expires_at=now + timedelta(hours=2)), now)
         old = standin.requests[-1].headers["authorization"]
-        soon = NOW + timedelta(minutes=56)
+        soon = now + timedelta(minutes=56)
         assert isinstance(await channel.send(push(), soon), Accepted)
         assert standin.requests[-1].headers["authorization"] == old
         await channel._token.close()

@@ -94,7 +94,7 @@ create table mailbox(
   deleted integer not null default 0,
   unique(store, owner, name)
 );
-create index mailbox_owner on mailbox(owner);
+create index mailbox_owner on mailbox(owner, name);
 
 -- A report for the old name follows the rename for ten minutes.
 create table mailbox_old_name(

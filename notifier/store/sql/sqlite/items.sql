@@ -1,3 +1,11 @@
+-- name: arrival_known
+-- Whether anything is known of a message that arrives: an item in its place, a range over it, the same Message-ID. Most
+-- are simply new.
+select :at where
+  exists (select 1 from item_place where mailbox = :mailbox and person = :person and uidvalidity = :uidvalidity and uid = :uid)
+  or exists (select 1 from seen_range where mailbox = :mailbox and uidvalidity = :uidvalidity and hi >= :uid and lo <= :uid)
+  or exists (select 1 from item where person = :person and message_id = :message_id and message_id <> x'')
+
 -- name: place_read
 select p.item, i.state from item_place p join item i on i.seq = p.item
 where p.mailbox = :mailbox and p.person = :person and p.uidvalidity = :uidvalidity and p.uid = :uid
@@ -86,7 +94,9 @@ select seq, uidvalidity, lo, hi from seen_range where mailbox = :mailbox and app
 update seen_range set applied = 1 where seq = :range
 
 -- name: mailbox_read
-select id, store, name, uidvalidity, special, unseen, messages, uidnext, swept, append_since, append_count from mailbox where id = :id
+-- The last column: whether ranges of it are not yet applied.
+select id, store, name, uidvalidity, special, unseen, messages, uidnext, swept, append_since, append_count,
+  exists (select 1 from seen_range r where r.mailbox = m.id and r.applied = 0) from mailbox m where id = :id
 
 -- name: mailbox_id
 select id, uidvalidity from mailbox where store = :store and owner = :owner and name = :name
@@ -98,7 +108,7 @@ update mailbox set swept = :uidvalidity where id = :id
 update mailbox set append_since = :since, append_count = :count where id = :id
 
 -- name: mailbox_unseen
-select unseen from mailbox where owner = :owner and name = :name and deleted = 0
+select owner, name, unseen from mailbox where owner = :owner and name = :name and deleted = 0
 
 -- name: item_notifications
 -- What hangs on an item: waiting, in a sender's hands, or ended within the week where a phone may show it. An attempt

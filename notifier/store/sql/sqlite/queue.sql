@@ -3,7 +3,7 @@ insert into notification(id, person, event, kind, category, medium, route, targe
   expires_at, urgency, privacy, rev, layer_rev, params, created)
 values (:id, :person, :event, :kind, :category, :medium, :route, :target, :collapse, :state, :next_at, :attempt,
   :expires_at, :urgency, :privacy, :rev, :layer_rev, :params, :created)
-on conflict(id) do nothing returning seq
+on conflict(id) do nothing returning seq, id
 
 -- name: notification_replan
 -- A row of the same id is planned again in place while it is available; an ended one is never revived.
@@ -18,11 +18,11 @@ insert into notification_item(notification, item) values (:notification, :item) 
 -- A newer push of the same collapse group on the same device carries what those waiting stood for.
 insert or ignore into notification_item(notification, item)
 select :notification, l.item from notification_item l join notification n on n.seq = l.notification
-where n.target = :target and n.collapse = :collapse and n.collapse <> x'' and n.state = 0 and n.seq <> :notification
+where n.target = :target and n.collapse = :collapse and n.collapse <> x'' and n.state = 0 and n.seq < :notification
 
 -- name: notification_superseded
 update notification set state = 4, cause = 'superseded', ended = :now
-where target = :target and collapse = :collapse and collapse <> x'' and state = 0 and seq <> :notification
+where target = :target and collapse = :collapse and collapse <> x'' and state = 0 and seq < :notification
 
 -- name: notification_cancel
 update notification set state = 4, cause = :cause, ended = :now where seq = :seq and state = 0 returning seq
@@ -171,7 +171,7 @@ update undo set state = 0, next_at = :next_at, dismiss = :dismiss, below = :belo
 where device = :device and attempt = :attempt
 
 -- name: binding_unseen
-update binding set unseen = :unseen where person = :person and unseen <> :unseen returning device
+update binding set unseen = :unseen where person = :person and unseen <> :unseen returning person, device
 
 -- name: device_unseen
 select b.unseen from binding b where b.device = :device
@@ -187,7 +187,7 @@ insert into counter(person, name, bucket, n) values (:person, :name, :bucket, 1)
 on conflict(person, name, bucket) do update set n = n + 1
 
 -- name: counter_sum
-select coalesce(sum(n), 0) from counter where person = :person and name = :name and bucket >= :since
+select coalesce(sum(n), 0), :person from counter where person = :person and name = :name and bucket >= :since
 
 -- name: quota_read
 select root, resource, level, told, refused from quota_state where owner = :owner
@@ -229,8 +229,10 @@ select n.state, n.cause, n.created, n.ended,
 from notification n where n.id = :id
 
 -- name: notification_earliest
-select min(next_at) from notification
-where target = :target and collapse = :collapse and collapse <> x'' and state = 0 and seq <> :notification
+-- Of those that have one to supersede, when the earliest was due.
+select :notification, min(next_at) from notification
+where target = :target and collapse = :collapse and collapse <> x'' and state = 0 and seq < :notification
+having min(next_at) is not null
 
 -- name: notification_due
 update notification set next_at = :next_at where seq = :seq and state = 0

@@ -1,0 +1,239 @@
+"""Many people's events at once: one each, so that none depends on another, and every table is asked and told once.
+
+The dispatcher's transaction goes through its batch in such rounds. What is read ahead holds for the whole round,
+because nobody's decision changes what another's is made of; a person's next event is decided in the next round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from notifier.model.event import ARRIVALS
+from notifier.model.instant import micros
+from notifier.model.item import Cause, Mailbox, QuotaLevel
+from notifier.model.notification import Notification, State, Verdict
+from notifier.model.preference import Category, Medium
+from notifier.model.recipient import Recipient
+from notifier.services.deciding import (
+    INSTANT_MAIL,
+    UNDO_MERGE,
+    Ahead,
+    Conclusion,
+    Settings,
+    alarm,
+    all_instant_mails,
+    announces_nothing,
+    conclude,
+    decision_row,
+    message_id_of,
+    micros_of,
+    place_of,
+    take_back,
+)
+from notifier.store import items as item_store
+from notifier.store import queue
+from notifier.store.database import Row, Transaction
+from notifier.store.journal import Waiting
+from notifier.store.people import Person
+from notifier.store.queue import Planned
+
+COUNTER_BUCKET = timedelta(minutes=5)
+FULL = frozenset({Category.QUOTA_WARNING, Category.QUOTA_EXCEEDED})
+
+Claim = Callable[[Notification, datetime], Notification]
+"""Hands a due notification to its sender in memory, if that has room: claimed in the very transaction that makes it."""
+People = Mapping[bytes, tuple[Recipient, Person]]
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """What one event came to, beyond what was written."""
+
+    waiting: Waiting
+    verdict: Verdict
+    queued: tuple[Notification, ...] = ()
+    unfinished: bool = False
+    """More items than one batch hang on it: the event is to be decided again."""
+
+
+def rounds(batch: Iterable[Waiting]) -> Iterator[list[Waiting]]:
+    """Everybody's first event, everybody's second, and so on; each person's in their order."""
+    turns: list[list[Waiting]] = []
+    taken: dict[bytes, int] = {}
+    for waiting in batch:
+        turn = taken.get(waiting.person, 0)
+        taken[waiting.person] = turn + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(waiting)
+    return iter(turns)
+
+
+async def decide_round(
+    tx: Transaction, events: Sequence[Waiting], people: People, settings: Settings, claim: Claim, now: datetime
+) -> list[Decided]:
+    """Decides them, of whom `people` knows everybody and nobody stands there twice, and writes all that follows."""
+    ahead = await _read_ahead(tx, events, now)
+    concluded = [
+        await conclude(tx, waiting.received, *people[waiting.person], settings, known, now)
+        for waiting, known in zip(events, ahead, strict=True)
+    ]
+    queued = await _write(tx, concluded, claim, now)
+    return [
+        Decided(waiting=waiting, verdict=found.verdict, queued=tuple(new), unfinished=not found.finished)
+        for waiting, found, new in zip(events, concluded, queued, strict=True)
+    ]
+
+
+async def _read_ahead(tx: Transaction, events: Sequence[Waiting], now: datetime) -> list[Ahead]:
+    ids = {waiting.received.mailbox for waiting in events if waiting.received.mailbox}
+    rows = {row[0]: row for row in await tx.many("mailbox_read", [{"id": id} for id in ids])}
+    mails = await all_instant_mails(tx, [waiting.person for waiting in events], now)
+    mailboxes = [
+        item_store.mailbox_of(rows[waiting.received.mailbox], waiting.received.event.owner)
+        if waiting.received.mailbox in rows
+        else None
+        for waiting in events
+    ]
+    new = await _simply_new(tx, events, mailboxes)
+    return [
+        Ahead(mailbox=mailbox, simply_new=at in new, instant_mails=mails[waiting.person])
+        for at, (waiting, mailbox) in enumerate(zip(events, mailboxes, strict=True))
+    ]
+
+
+async def _simply_new(
+    tx: Transaction, events: Sequence[Waiting], mailboxes: Sequence[tuple[Mailbox, Row] | None]
+) -> set[int]:
+    """Those that report a message of which nothing is known, by their place in the round."""
+    asked: dict[int, dict[str, object]] = {}
+    for at, (waiting, found) in enumerate(zip(events, mailboxes, strict=True)):
+        event = waiting.received.event
+        if event.type in ARRIVALS and found is not None:
+            place = place_of(event, found[0], waiting.received.key)
+            asked[at] = {
+                "at": at,
+                "person": waiting.person,
+                "mailbox": place.mailbox,
+                "uidvalidity": place.uidvalidity,
+                "uid": place.uid,
+                "message_id": message_id_of(event),
+            }
+    return asked.keys() - {row[0] for row in await tx.many("arrival_known", asked.values())}
+
+
+async def _write(
+    tx: Transaction, concluded: Sequence[Conclusion], claim: Claim, now: datetime
+) -> list[list[Notification]]:
+    """Items, notifications, memory, history, what is taken back, badges. Returns the new notifications of each."""
+    items = await _open(tx, concluded)
+    planned = [
+        Planned(claim(notification, now), found.received.seq, item)
+        for found, item in zip(concluded, items, strict=True)
+        for notification in found.planned
+    ]
+    written = iter(await queue.enqueue_all(tx, planned, now))
+    queued = [[new for _ in found.planned if (new := next(written)) is not None] for found in concluded]
+    for found in concluded:
+        await _remember(tx, found, now)
+    await _keep(tx, concluded, items)
+    for found in concluded:
+        if found.changes:
+            await take_back(tx, found.changes, now)
+    await _count_badges(tx, concluded, now)
+    return queued
+
+
+async def _open(tx: Transaction, concluded: Sequence[Conclusion]) -> list[int]:
+    """The item each opens, 0 for none."""
+    opened = iter(await item_store.open_items(tx, [found.opening for found in concluded if found.opening is not None]))
+    return [0 if found.opening is None else next(opened) for found in concluded]
+
+
+async def _remember(tx: Transaction, found: Conclusion, now: datetime) -> None:
+    """Quota levels, sign-ins and the counters of caps."""
+    person, verdict = found.recipient.id, found.verdict
+    for quota in (part.quota for part in verdict.parts if part.quota is not None):
+        if quota.level is QuotaLevel.OK:
+            await _no_more_full(tx, person, now)
+        await tx.rows(
+            "quota_write",
+            {
+                "owner": person,
+                "root": quota.root,
+                "resource": quota.resource,
+                "level": int(quota.level),
+                "told": micros(quota.told),
+                "refused": micros(quota.refused),
+            },
+        )
+    if (sign_in := verdict.sign_in) is not None:
+        await tx.rows(
+            "sign_in_write",
+            {
+                "person": person,
+                "network": sign_in.network,
+                "service": sign_in.service,
+                "first": micros(sign_in.first),
+                "told": micros(sign_in.told),
+            },
+        )
+    if any(notification.medium is Medium.EMAIL for notification in found.planned):
+        bucket = micros(now) // micros_of(COUNTER_BUCKET) * micros_of(COUNTER_BUCKET)
+        await tx.rows("counter_add", {"person": person, "name": INSTANT_MAIL, "bucket": bucket})
+
+
+async def _no_more_full(tx: Transaction, person: bytes, now: datetime) -> None:
+    """There is room again: what still waits to say «full» is pointless."""
+    for row in await tx.rows("notification_waiting", {"person": person}):
+        found = queue.queued(row).notification
+        if found.category in FULL and found.state is State.AVAILABLE:
+            await queue.cancel(tx, found.seq, Cause.QUOTA_OK, now)
+
+
+async def _keep(tx: Transaction, concluded: Sequence[Conclusion], items: Sequence[int]) -> None:
+    """The rows of the history."""
+    rows: list[dict[str, object]] = []
+    for found, item in zip(concluded, items, strict=True):
+        if announces_nothing(found.verdict):
+            continue
+        alarm(found.received, found.recipient.id, found.verdict)
+        ids = [notification.id for notification in found.planned]
+        rows.append(decision_row(found.received, found.recipient.id, found.verdict, item or found.item, ids))
+    await tx.many("decision_write", rows)
+
+
+async def _count_badges(tx: Transaction, concluded: Sequence[Conclusion], now: datetime) -> None:
+    """Each person's part of every badge he is bound to, where the event reported a count.
+
+    A badge is sent by itself unless an alert is under way, which will carry it.
+    """
+    counted = {
+        found.recipient.id: found
+        for found in concluded
+        if found.received.event.unseen is not None or found.received.event.messages == 0
+    }
+    names = [
+        {"owner": person, "name": name}
+        for person, found in counted.items()
+        for name in found.recipient.effective.badge_mailboxes
+    ]
+    counts: dict[tuple[bytes, str], list[int]] = {}
+    for owner, name, unseen in await tx.many("mailbox_unseen", names):
+        counts.setdefault((owner, name), []).append(unseen)
+    wanted = [{"person": person, "unseen": _unseen(found, counts)} for person, found in counted.items()]
+    for person, device in await tx.many("binding_unseen", wanted):
+        found = counted[person]
+        loud = any(notification.medium is Medium.PUSH for notification in found.planned)
+        if not loud and _unseen(found, counts) >= 0:
+            await queue.dismiss(tx, device, (), now + UNDO_MERGE, badge=True)
+
+
+def _unseen(found: Conclusion, counts: Mapping[tuple[bytes, str], Sequence[int]]) -> int:
+    """The sum over the mailboxes that count; -1 if one of them was never reported."""
+    known = [counts.get((found.recipient.id, name), ()) for name in found.recipient.effective.badge_mailboxes]
+    if any(not reported or min(reported) < 0 for reported in known):
+        return -1
+    return sum(map(sum, known))
