@@ -1,96 +1,17 @@
 """Why, in plain words: every reason as a sentence, every outcome as a word of the history.
 
-A verdict is kept as `pack` makes it: category, reasons, and each decision's medium, word, end and reasons; never a text
-of the message. Steps and whys are kept as their words, so that a node of an older version can still read what a newer
-one wrote.
+How a verdict is kept is `engine.packed`'s matter; here it is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Final, assert_never
+from typing import Final
 
-import msgspec
-
+from notifier.engine.packed import VerdictRecord, record
 from notifier.model.item import Cause
-from notifier.model.notification import Decision, Hold, Reason, Send, State, Suppress, ToDigest, Verdict, Why
+from notifier.model.notification import Reason, State, Verdict, Why
 from notifier.model.preference import Medium
-
-Detail = dict[str, str | int]
-
-
-class PackedReason(msgspec.Struct, frozen=True, array_like=True):
-    """A reason by its words."""
-
-    step: str
-    why: str
-    detail: Detail = {}
-
-
-class PackedDecision(msgspec.Struct, frozen=True, array_like=True):
-    """What became of one medium; `medium` is "" for all of them."""
-
-    word: str
-    """`send`, `hold`, `digest` or `suppress`."""
-    medium: str = ""
-    until: datetime | None = None
-    """When it is due, or the end of what holds it."""
-    reasons: tuple[PackedReason, ...] = ()
-
-
-class VerdictRecord(msgspec.Struct, frozen=True, array_like=True):
-    """What the history keeps of a verdict."""
-
-    category: str = ""
-    reasons: tuple[PackedReason, ...] = ()
-    decisions: tuple[PackedDecision, ...] = ()
-    also: tuple[VerdictRecord, ...] = ()
-
-
-_encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(VerdictRecord)
-
-
-def pack(verdict: Verdict) -> bytes:
-    """A verdict as the history keeps it, in some hundred bytes."""
-    return _encoder.encode(record(verdict))
-
-
-def unpack(packed: bytes) -> VerdictRecord:
-    """The reverse of `pack`. Raises msgspec.DecodeError for other bytes."""
-    return _decoder.decode(packed)
-
-
-def record(verdict: Verdict) -> VerdictRecord:
-    """What `unpack(pack(verdict))` gives, without the bytes between: for simulations."""
-    return VerdictRecord(
-        verdict.category,
-        _reasons(verdict.reasons),
-        tuple(_decision(decision) for decision in verdict.decisions),
-        tuple(record(part) for part in verdict.also),
-    )
-
-
-def _reasons(reasons: Iterable[Reason]) -> tuple[PackedReason, ...]:
-    return tuple(PackedReason(reason.step.value, reason.why.value, reason.detail) for reason in reasons)
-
-
-def _decision(decision: Decision) -> PackedDecision:
-    medium = decision.medium.value if decision.medium is not None else ""
-    reasons = _reasons(decision.reasons)
-    match decision:
-        case Send(due=due):
-            return PackedDecision("send", medium, due, reasons)
-        case Hold(until=until):
-            return PackedDecision("hold", medium, until, reasons)
-        case ToDigest():
-            return PackedDecision("digest", medium, None, reasons)
-        case Suppress():
-            return PackedDecision("suppress", medium, None, reasons)
-        case _:
-            assert_never(decision)
-
 
 EN: Final[Mapping[Why, str]] = {
     Why.UNKNOWN_USER: "Nobody of this name has a device, a contact or wishes of their own.",

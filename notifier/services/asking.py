@@ -10,6 +10,7 @@ import msgspec
 from notifier.engine import explain
 from notifier.engine.decide import decide
 from notifier.engine.identity import conversation_hash
+from notifier.engine.packed import record
 from notifier.engine.plan import plan
 from notifier.errors import InputError
 from notifier.model.event import ARRIVALS, Event, Received
@@ -45,11 +46,11 @@ async def simulate(database: Database, people: People, person: bytes, name: str,
         received = Received(seq=0, key=bytes(16), source="", store="", event=event, received=at)
         verdict = decide(received, recipient, facts, at)
         planned = plan(verdict, received, recipient, facts, at)
-        record = explain.record(verdict)
+        kept = record(verdict)
         return {
-            "outcome": explain.outcome_of(record),
+            "outcome": explain.outcome_of(kept),
             "category": verdict.category,
-            "why": explain.explain(record, recipient.effective.locale),
+            "why": explain.explain(kept, recipient.effective.locale),
             "notifications": [
                 {
                     "channel": notification.medium.value,

@@ -15,10 +15,11 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from notifier.engine import explain, signin
+from notifier.engine import signin
 from notifier.engine.absorb import Met, Standing, meet
 from notifier.engine.decide import decide
 from notifier.engine.identity import conversation_hash, message_id_hash, network_of
+from notifier.engine.packed import pack
 from notifier.engine.plan import plan
 from notifier.engine.ranges import event_time
 from notifier.model.event import ACCESS, ARRIVALS, Event, EventType, MessageSummary, Received
@@ -181,7 +182,7 @@ def decision_row(
         "name": received.event.name,
         "category": verdict.category,
         "at": micros(received.received),
-        "verdict": explain.pack(verdict),
+        "verdict": pack(verdict),
         "deliveries": b"".join(id.bytes for id in deliveries),
         "again": again,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -152,17 +152,31 @@ class Sender:
         try:
             await self._turn(finished, batch, now)
         except StoreUnavailable:
-            self._finished = finished + self._finished
-            self._ready.extendleft(reversed(batch))
-            self._collapsing.difference_update(_group_of(found) for found in batch)
+            self._put_back(finished, batch)
             raise
         except Exception as error:
             log.warning("a batch is sent one by one", route=self.route, error=type(error).__name__)
-            for one in finished:
-                await self._alone([one], [], now)
-            for found in batch:
-                await self._alone([], [found], now)
+            await self._one_by_one(finished, batch, now)
         return len(batch)
+
+    async def _one_by_one(self, finished: Sequence[Finished], batch: Sequence[Queued], now: datetime) -> None:
+        settling, going = deque(finished), deque(batch)
+        try:
+            while settling:
+                await self._alone([settling[0]], [], now)
+                settling.popleft()
+            while going:
+                await self._alone([], [going[0]], now)
+                going.popleft()
+        except StoreUnavailable:
+            self._put_back(settling, going)
+            raise
+
+    def _put_back(self, finished: Iterable[Finished], batch: Collection[Queued]) -> None:
+        """Nothing of it was written: all of it comes again."""
+        self._finished = [*finished, *self._finished]
+        self._ready.extendleft(reversed([*batch]))
+        self._collapsing.difference_update(_group_of(found) for found in batch)
 
     async def _alone(self, finished: list[Finished], batch: list[Queued], now: datetime) -> None:
         """One settlement or one hand-over. If it fails its lease runs out, and the row is looked at again then."""

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from notifier.engine import explain
-from notifier.engine.explain import VerdictRecord
+from notifier.engine.packed import VerdictRecord, unpack
 from notifier.model.instant import instant, maybe_instant
 from notifier.model.item import Cause, Item, ItemState
 from notifier.model.notification import Kind, Notification, Receipt, SignIn, State
@@ -230,7 +230,7 @@ async def _entry(tx: Transaction, row: Row) -> Entry:
         name=name,
         category=category,
         at=instant(at),
-        verdict=explain.unpack(verdict),
+        verdict=unpack(verdict),
         deliveries=tuple(delivery for delivery in found if delivery is not None),
         item=item_of(items[0]) if items else None,
         digest=items[0][11] if items else 0,

@@ -16,6 +16,7 @@ from notifier.engine.ranges import SEEN_OPS
 from notifier.model.event import MessageSummary
 from notifier.model.instant import instant, maybe_instant, micros
 from notifier.model.item import Cause, Item, ItemState, Mailbox, Place, RangeOp, SeenRange
+from notifier.store import summaries
 from notifier.store.database import Row, Transaction
 
 ITEMS_BATCH_MAX = 500
@@ -132,7 +133,7 @@ def _item_row(opening: Opening) -> dict[str, object]:
         "digest": opening.to_digest,
         "own": opening.own,
         "mailbox_name": opening.mailbox_name,
-        "summary": msgspec.msgpack.encode(opening.summary) if opening.summary else b"",
+        "summary": summaries.pack(opening.summary),
     }
 
 
@@ -251,7 +252,7 @@ def item_of(row: Row) -> Item:
         ended=maybe_instant(row[10]),
         digest_pending=row[11] == 1,
         mailbox_name=row[12],
-        summary=msgspec.msgpack.decode(row[13], type=MessageSummary) if row[13] else None,
+        summary=summaries.unpack(row[13]),
     )
 
 

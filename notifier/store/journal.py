@@ -6,7 +6,7 @@ before a hand-over is right from the moment the mail server has its 200.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
@@ -19,13 +19,12 @@ from notifier.model.event import ARRIVALS, Event, EventType, Received
 from notifier.model.instant import instant, micros
 from notifier.model.item import Cause, RangeOp, SeenRange
 from notifier.store.database import Database, Row, Transaction
+from notifier.store.renames import House, Renames
 
 Seat = tuple[int, int]
 """A mailbox row and the UIDVALIDITY that holds."""
 NOWHERE: Seat = (0, 0)
 MOVE = "vnd.cmu.messagemove"
-OLD_NAME_FOR = timedelta(minutes=10)
-"""How long late reports for a renamed mailbox's old name follow it."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,17 +85,12 @@ class Journal:
         """`mark` makes of a person the keyed hash that an erasure leaves."""
         self._database = database
         self._mark = mark
-        self._renamed: dict[bytes, datetime] = {}
-        """Owners whose reports may name a mailbox as it was, and until when; the names themselves are rows."""
+        self._renames = Renames()
 
     async def open(self, now: datetime) -> None:
         """Loads who renamed something in the last ten minutes."""
 
-        async def work(tx: Transaction) -> list[Row]:
-            return await tx.rows("mailbox_old_name_load", {"now": micros(now)})
-
-        for owner, until in await self._database.read(work):
-            self._renamed[owner] = instant(until)
+        await self._database.read(lambda tx: self._renames.load(tx, now))
 
     async def append(self, reports: Sequence[Report], now: datetime) -> Appended:
         """Makes them durable; those known by key are counted, not added. Raises StoreUnavailable: then none is."""
@@ -104,13 +98,8 @@ class Journal:
         for report in reports:
             if report.event.type is EventType.MAILBOX_RENAME and report.event.owner:
                 # Before the commit: whatever shares it must look, and looking in vain costs nothing else.
-                self._expect_old_names(person_id(report.event.owner), now)
+                self._renames.expect(person_id(report.event.owner), now)
         return await self._database.together(self._append_all, (reports, now))
-
-    def _expect_old_names(self, owner: bytes, now: datetime) -> None:
-        for past in [known for known, until in self._renamed.items() if until <= now]:
-            del self._renamed[past]
-        self._renamed[owner] = now + OLD_NAME_FOR
 
     async def _append_all(
         self, tx: Transaction, batches: Sequence[tuple[Sequence[Report], datetime]]
@@ -226,8 +215,8 @@ class Journal:
                 continue
             if event.type is EventType.MAILBOX_RENAME:
                 found.update(await self._flush(tx, plain))
-                await self._rename(tx, report, owner, now)
-            name = await self._current_name(tx, report, owner, now, event.mailbox)
+                await self._renames.rename(tx, _house(report, owner), event, now)
+            name = await self._renames.current(tx, _house(report, owner), event, event.mailbox, now)
             plain.append((report.key, _mailbox_row(report, owner, name, now)))
             if event.type is EventType.MAILBOX_DELETE:
                 found.update(await self._flush(tx, plain))
@@ -240,57 +229,6 @@ class Journal:
         found = {key: (row[0], row[1]) for (key, _), row in zip(plain, rows, strict=True)}
         plain.clear()
         return found
-
-    async def _current_name(self, tx: Transaction, report: Report, owner: bytes, now: datetime, name: str) -> str:
-        """The name it has now, if this is a late report for an old one. What is created takes the name for itself."""
-        if self._renamed.get(owner, now) <= now:
-            return name
-        base = {"store": report.store, "owner": owner}
-        if report.event.type is EventType.MAILBOX_CREATE:
-            await tx.rows("mailbox_old_name_drop", {**base, "name": name})
-            return name
-        for old in _lineage(name, report.separator):
-            for new, uidvalidity in await tx.rows("mailbox_old_name_read", {**base, "name": old, "now": micros(now)}):
-                current = str(new) + name[len(old) :]
-                if old != name:  # a child: its own row knows its validity, if there is one
-                    there = await tx.rows("mailbox_named", {**base, "name": current})
-                    uidvalidity = there[0][1] if there else 0
-                told = report.event.uidvalidity if name == report.event.mailbox else report.event.old_uidvalidity
-                return current if not (told and uidvalidity) or told == uidvalidity else name
-        return name
-
-    async def _rename(self, tx: Transaction, report: Report, owner: bytes, now: datetime) -> None:
-        """The row and the prefix of its children take the new name; INBOX's children stay (RFC 9051 §6.3.6)."""
-        event, base = report.event, {"store": report.store, "owner": owner}
-        old, new = event.old_mailbox, event.mailbox
-        if not old or old == new:
-            return
-        moving = await tx.rows("mailbox_named", {**base, "name": old})
-        if old != "INBOX":
-            moving += await tx.rows("mailbox_children", {**base, "name": old, "separator": report.separator})
-        names: list[tuple[str, str, int]] = []
-        for row in moving:
-            target = new + row[3][len(old) :]
-            for there in await tx.rows("mailbox_named", {**base, "name": target}):
-                await self._make_way(tx, there, row)
-            await tx.rows("mailbox_rename", {"id": row[0], "name": target})
-            names.append((row[3], target, row[1]))
-        if not any(before == old for before, _, _ in names):
-            names.append((old, new, event.uidvalidity))
-        until = micros(now + OLD_NAME_FOR)
-        for before, after, uidvalidity in names:
-            entry = {**base, "name": before, "new_name": after, "uidvalidity": uidvalidity, "until": until}
-            await tx.rows("mailbox_old_name_drop", {**base, "name": after})
-            await tx.rows("mailbox_old_name_follow", entry)
-            if before != "INBOX":
-                await tx.rows("mailbox_old_name_write", entry)
-
-    async def _make_way(self, tx: Transaction, there: Row, moved: Row) -> None:
-        """A row has the new name already: a deleted mailbox's, or one opened by a report that overtook the rename."""
-        if not there[2]:
-            await tx.rows("mailbox_merge_places", {"from": there[0], "into": moved[0]})
-            await tx.rows("mailbox_merge_ranges", {"from": there[0], "into": moved[0]})
-        await tx.rows("mailbox_forget", {"id": there[0]})
 
     async def _write_ranges(
         self, tx: Transaction, reports: Sequence[Report], mailboxes: dict[bytes, Seat], now: datetime
@@ -310,7 +248,8 @@ class Journal:
     async def _moved_away(self, tx: Transaction, report: Report, now: datetime) -> list[dict[str, object]]:
         """A move that names both places leaves its old one: what waits because of it is not handed over any more."""
         event, owner = report.event, person_id(report.event.owner)
-        name = await self._current_name(tx, report, owner, now, event.old_mailbox or event.mailbox)
+        left = event.old_mailbox or event.mailbox
+        name = await self._renames.current(tx, _house(report, owner), event, left, now)
         silent = {"special": "", "unseen": -1, "messages": -1, "uidnext": 0, "modseq": 0}
         row = {**_mailbox_row(report, owner, name, now), **silent, "uidvalidity": event.old_uidvalidity}
         ((mailbox, uidvalidity),) = await tx.rows("mailbox_report", row)
@@ -378,11 +317,8 @@ def _occurrence(report: Report, now: datetime) -> bytes:
     return blake2b(micros(now).to_bytes(8, "big"), key=report.key, digest_size=16, person=b"occurrence").digest()
 
 
-def _lineage(name: str, separator: str) -> Iterator[str]:
-    """The name itself, then its parents, nearest first."""
-    while name:
-        yield name
-        name = name.rpartition(separator)[0]
+def _house(report: Report, owner: bytes) -> House:
+    return House(report.store, owner, report.separator)
 
 
 def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime) -> dict[str, object]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from notifier.engine import explain
-from notifier.engine.explain import PackedReason, VerdictRecord
 from notifier.engine.leaves import instant_text
+from notifier.engine.packed import PackedDecision, PackedReason, VerdictRecord
 from notifier.model.item import Item
 from notifier.model.notification import Kind, Receipt, State
 from notifier.model.preference import Medium
@@ -103,7 +103,7 @@ def _outcome(delivery: Delivery) -> str:
     """The history's word for one delivery: as for an event that had no other."""
     notification = delivery.notification
     word = "hold" if notification.kind in HELD else "send"
-    alone = VerdictRecord(decisions=(explain.PackedDecision(word, notification.medium.value),))
+    alone = VerdictRecord(decisions=(PackedDecision(word, notification.medium.value),))
     return explain.outcome_of(alone, [(notification.state, notification.cause)])
 
 

@@ -1,6 +1,6 @@
 """The yardstick of intake: aiohttp and nothing else, a handler that decodes the body and says yes.
 
-    python -m tests.benchmarks.bare 8080
+python -m tests.benchmarks.bare 8080
 """
 
 from __future__ import annotations

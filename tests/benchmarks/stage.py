@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import statistics
 import sys
@@ -25,13 +24,15 @@ from notifier.store.database import load as statements
 from notifier.store.people import device_id
 from notifier.store.sqlite import SqliteDatabase
 from tests.benchmarks.load import Plan, Taken, user
-from tests.e2e.service import APP, SOURCE, Service, free_port, now_text
+from tests.e2e.service import APP, SOURCE, Service, free_port
 from tests.factories import NOON
 
 ROUNDS = 3
 """Runs of each case, interleaved; the table shows their median."""
 TICKS = os.sysconf("SC_CLK_TCK")
 LOAD_LIMIT_S = 60.0
+APPS = {"apns": APP, "fcm": "android-mail"}
+"""Platform → the app the stand-ins' sections are for."""
 
 
 def median(values: Sequence[float]) -> float:
@@ -70,16 +71,14 @@ def settle_in(folder: Path, users: int, platform: str = "apns") -> None:
     with connection:
         for number in range(users):
             person = person_id(user(number))
-            device = device_id(APP, token(number))
-            connection.execute(
-                sql["person_create"], {"id": person, "name": user(number), "tenant": "", "now": now}
-            )
+            device = device_id(APPS[platform], token(number))
+            connection.execute(sql["person_create"], {"id": person, "name": user(number), "tenant": "", "now": now})
             connection.execute(
                 sql["device_write"],
                 {
                     "id": device,
                     "platform": platform,
-                    "app": APP,
+                    "app": APPS[platform],
                     "token": token(number),
                     "environment": "production",
                     "name": "phone",
@@ -158,10 +157,3 @@ async def _listens(port: int) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
-
-
-def answer(text: str) -> Any:
-    return json.loads(text)
-
-
-__all__ = ["now_text"]

@@ -388,7 +388,9 @@ def standing(line: Pipeline) -> Standing:
     return Standing(tuple(items), tuple(waiting), tuple(undo), tuple(history))
 
 
-UNDONE = "select 1 from inbox union all select 1 from dead union all select 1 from notification where state in (0, 1, 2)"
+UNDONE = (
+    "select 1 from inbox union all select 1 from dead union all select 1 from notification where state in (0, 1, 2)"
+)
 OVER = """select n.id from notification n where not exists (
     select 1 from notification_item l join item i on i.seq = l.item where l.notification = n.seq and i.state = 0)"""
 """What stands for nothing unread any more."""

@@ -180,6 +180,28 @@ def test_a_report_that_overtakes_the_rename_joins_the_renamed_mailbox(tmp_path: 
     play(tmp_path, scenario)
 
 
+def test_a_move_that_names_both_places_counts_as_soon_as_it_is_answered_for(tmp_path: Path) -> None:
+    """Cyrus' MessageMove: nothing rings for what its owner has just filed, decided or not; the digest keeps it."""
+    one = UidSet.of([(1, 1)])
+    fields: dict[str, Any] = {"uid": 0, "uidset": one, "old_mailbox": "INBOX", "old_uidset": one, "old_uidvalidity": 1}
+    move = event("vnd.cmu.MessageMove", mailbox="Work", uidvalidity=1, actor=ANN, **fields)
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(mail())
+        await line.decide()
+        await line.report(move)
+        line.now += timedelta(seconds=3)
+        await line.send()
+        assert line.channels[PUSH].handed == []
+        assert line.one("select cause from notification") == Cause.READ
+        await line.decide()
+        assert items(line) == [("INBOX", ItemState.OPEN, ""), ("Work", ItemState.OPEN, "")]
+        assert line.one("select digest from item") == 1
+
+    play(tmp_path, scenario)
+
+
 # Counts
 
 

@@ -144,10 +144,8 @@ create table item(
   summary blob not null
 );
 create index item_message on item(person, message_id) where message_id <> x'';
-create index item_thread on item(person, thread) where state = 0;
 create index item_digest on item(person) where digest = 1;
 create index item_ended on item(ended) where state <> 0;
-create index item_opened on item(opened);
 
 create table item_place(
   person blob not null,
@@ -193,7 +191,6 @@ create table notification(
 create index notification_next on notification(route, next_at) where state in (0, 1, 2);
 create index notification_person on notification(person, state) where state in (0, 1, 2);
 create index notification_collapse on notification(target, collapse) where state = 0 and collapse <> x'';
-create index notification_ended on notification(ended) where ended > 0;
 create index notification_letter on notification(state, seq) where state in (6, 7);
 
 create table notification_item(
