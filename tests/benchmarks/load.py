@@ -43,6 +43,8 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     refused: int
     """Answers other than 200."""
+    begun: float
+    """When the first byte left, on the machine's monotonic clock, which all processes share."""
     seconds: float
     p50_ms: float
     p99_ms: float
@@ -56,10 +58,22 @@ def user(number: int) -> str:
 
 
 def deliveries(count: int, users: int, uid: int) -> Iterator[bytes]:
-    """One report each, as the Lua script writes it: mails round the mailboxes, the next UID in each."""
+    """One report each, as the Lua script writes it: mails round the mailboxes, the next UID in each, no two of one
+    sender."""
     for number in range(count):
-        name = user(number % users)
-        yield msgspec.json.encode(message_new(uid + number // users, name, unseen=1 + number // users))
+        sender = f"sender{number}@else.example"
+        yield msgspec.json.encode(
+            message_new(
+                uid + number // users,
+                user(number % users),
+                unseen=1 + number // users,
+                **{
+                    "from": f"Sender {number} <{sender}>",
+                    "from_address": sender,
+                    "from_display_name": f"Sender {number}",
+                },
+            )
+        )
 
 
 def requests(plan: Plan) -> Iterator[bytes]:
@@ -131,6 +145,7 @@ def run(plan: Plan) -> Taken:
         requests=plan.requests,
         events=plan.requests * plan.batch,
         refused=refused,
+        begun=begun,
         seconds=seconds,
         p50_ms=took[len(took) // 2] * 1000,
         p99_ms=took[int(len(took) * LATE)] * 1000,

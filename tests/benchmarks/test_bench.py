@@ -200,7 +200,8 @@ MANY = """
 with recursive n(i) as (select 1 union all select i + 1 from n where i < ?1)
 insert into notification(id, person, event, kind, category, medium, route, target, collapse, state, next_at, attempt,
   expires_at, urgency, privacy, rev, layer_rev, params, created)
-select randomblob(16), (select id from person where rowid = 1 + i % 1000), 0, 'alert', 'mail.new', 'push', 'apns.ios-mail', randomblob(16),
+select randomblob(16), (select id from person where rowid = 1 + i % 1000), 0,
+  'alert', 'mail.new', 'push', 'apns.ios-mail', randomblob(16),
   randomblob(16), 0, ?2, 0, ?2, 1, 2, 1, 1, x'7b7d', ?2 from n
 """
 

@@ -3,7 +3,7 @@
 A push may come twice, under one id; an SMS never; a mail at most twice and then byte for byte. First each step by
 itself: the provider keeps its answer, the database says where the row stands, and the process is gone. Then all of them
 at once: a producer that repeats what was not answered, providers that are slow or cut the line, and a process that is
-killed at random moments (seeded). `NOTIFIER_KILL_ROUNDS` asks for more than the usual ones.
+killed at random moments (seeded). `KILL_ROUNDS` asks for more than the usual ones.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 import aiohttp
 import apsw
+import pytest
 
 from notifier.engine.identity import person_id
 from notifier.model.notification import State
@@ -30,8 +31,8 @@ from tests.servers.http2 import Answer, Held, Reset
 from tests.servers.smtp import Mute
 from tests.servers.twilio import Drop, Slow
 
-ROUNDS = int(os.environ.get("NOTIFIER_KILL_ROUNDS", "8"))
-SEED = int(os.environ.get("NOTIFIER_KILL_SEED", "5423"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "8"))
+SEED = int(os.environ.get("KILL_SEED", "5423"))
 LIVES_S = (0.05, 1.0)
 """How long a process lives, once it answers."""
 QUIETLY_S = 1.5
@@ -488,6 +489,7 @@ class Storm:
         return [row[0] for row in self.house.rows(sql, person=person_id(person.user))]
 
 
+@pytest.mark.timeout(60 + 12 * ROUNDS)
 def test_killed_at_random_moments_nothing_is_lost_and_nothing_comes_beyond_the_promise(tmp_path: Path) -> None:
     async def scenario(house: Killed) -> None:
         storm = Storm(house, Random(SEED))
