@@ -246,7 +246,7 @@ def test_a_reset_stream_ends_one_request_and_no_other(engine: MakeEngine) -> Non
 
 def test_silence_is_ambiguous_after_the_time_limit_and_waiting_is_not_sent(engine: MakeEngine) -> None:
     async def run() -> None:
-        async with Echo(streams_max=1) as server, linked(server, engine, time_limit_s=0.1) as connection:
+        async with Echo(streams_max=1) as server, linked(server, engine, time_limit_s=0.6) as connection:
             server.script("/0", Silence())
             assert await all_of(connection, b"/0", b"/1") == ["Ambiguous timeout", "NotSent timeout"]
             assert await outcome_of(connection, b"/2", b"on we go") == "on we go"
@@ -349,7 +349,7 @@ def test_what_flow_control_holds_back_was_not_sent(engine: MakeEngine) -> None:
     """A body whose end never left cannot have been acted on, whatever of it did leave."""
 
     async def run() -> None:
-        async with Echo(stingy=True) as server, linked(server, engine, time_limit_s=0.2) as connection:
+        async with Echo(stingy=True) as server, linked(server, engine, time_limit_s=0.8) as connection:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(outcome_of(connection, b"/", b"x" * 4_000)) for _ in range(20)]
             answers = Counter("answered" if "xx" in task.result() else task.result() for task in tasks)
@@ -392,7 +392,7 @@ def test_headers_of_an_answer_are_found_by_name() -> None:
 
 def test_a_silent_connection_is_pinged_and_lives(engine: MakeEngine) -> None:
     async def run() -> None:
-        async with Echo() as server, linked(server, engine, ping_after_s=0.02, ping_limit_s=0.1) as connection:
+        async with Echo() as server, linked(server, engine, ping_after_s=0.02, ping_limit_s=0.4) as connection:
             await server.pinged(3)
             assert await outcome_of(connection, b"/", b"alive") == "alive"
 
