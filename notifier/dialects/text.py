@@ -47,7 +47,8 @@ def line(text: str, chars_max: int = TOKEN_CHARS_MAX) -> str:
     if not (text.isascii() and text.isprintable() and "  " not in text):
         # Harmful characters first: they may stand between two blanks.
         text = BLANK.sub(" ", HARMFUL.sub("", text))
-    return cut(text.strip(), chars_max)
+    text = text.strip()
+    return text if len(text) <= chars_max else cut(text, chars_max)
 
 
 def token(text: str, chars_max: int = TOKEN_CHARS_MAX) -> str:

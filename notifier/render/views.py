@@ -143,9 +143,17 @@ def _mailbox(name: str, privacy: Privacy, harmless: Harmless) -> str:
     return "" if privacy < Privacy.SENDER or name.upper() == "INBOX" else harmless(name, SENDER_CHARS_MAX)
 
 
+NO_PARAMS: Final = dict.fromkeys(
+    ("network", "service", "admin", "device", "service_name", "percent", "used", "limit", "code"), ""
+)
+"""What is about a message has none."""
+
+
 def _params(material: Material, named: bool, harmless: Harmless, speech: Speech) -> dict[str, str]:
     """`Notification.params` under the templates' names. A code or link of our own stays as it is."""
     given = material.params
+    if not given:
+        return NO_PARAMS
     texts = {name: str(given.get(name, "")) for name in ("network", "service", "admin", "device")}
     used, limit = given.get("used"), given.get("limit")
     amount = speech.size if str(given.get("resource", "STORAGE")).upper() == "STORAGE" else speech.number

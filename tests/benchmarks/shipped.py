@@ -9,6 +9,7 @@ Nothing is stored and nothing decided: only pushed, with as many in flight as ea
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from typing import Any
@@ -103,4 +104,5 @@ def main(plan: Plan) -> Pushed:
 
 
 if __name__ == "__main__":
+    logging.disable()  # aioapns says so whenever all streams are taken
     print(msgspec.json.encode(main(msgspec.json.decode(sys.argv[1], type=Plan))).decode())

@@ -13,19 +13,24 @@ import statistics
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import msgspec
+from aiohttp import web
 
 from notifier.engine.identity import person_id
 from notifier.model.instant import micros
 from notifier.store.database import load as statements
 from notifier.store.people import device_id
 from notifier.store.sqlite import SqliteDatabase
+from tests.benchmarks import shipped
 from tests.benchmarks.load import Plan, Taken, user
+from tests.benchmarks.shipped import Pushed, token
 from tests.e2e.service import APP, SOURCE, Service, free_port
 from tests.factories import NOON
+from tests.servers.fcm import FcmStandIn
+from tests.servers.http2 import Received, ServerConnection
 
 ROUNDS = 3
 """Runs of each case, interleaved; the table shows their median."""
@@ -55,11 +60,6 @@ def memory_mb(pid: int, name: str = "VmRSS") -> float:
     """Resident now, or `VmHWM`: at most so far."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition(f"{name}:")[2].split()[0]) / 1024
-
-
-def token(number: int) -> str:
-    """A phone's, 64 hex digits as Apple's are."""
-    return f"{number:064x}"
 
 
 def settle_in(folder: Path, users: int, platform: str = "apns") -> None:
@@ -114,10 +114,10 @@ def pid_of(service: Service) -> int:
     return service.process.pid
 
 
-async def module(name: str, *arguments: str) -> bytes:
-    """Runs one of our modules to its end; what it printed."""
+async def module(name: str, argument: bytes) -> bytes:
+    """Runs one of our modules to its end, as a process; what it printed."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", f"tests.benchmarks.{name}", *arguments, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", f"tests.benchmarks.{name}", argument.decode(), stdout=asyncio.subprocess.PIPE
     )
     async with asyncio.timeout(LOAD_LIMIT_S):
         printed, _ = await process.communicate()
@@ -128,18 +128,24 @@ async def module(name: str, *arguments: str) -> bytes:
 async def offer(port: int, *, requests: int, users: int, **more: Any) -> Taken:
     """Posts the load and waits for its last answer; every answer has to be 200."""
     plan = Plan(port=port, path="/v1/events/dovecot", token=SOURCE, requests=requests, users=users, **more)
-    taken = msgspec.json.decode(await module("load", msgspec.json.encode(plan).decode()), type=Taken)
+    taken = msgspec.json.decode(await module("load", msgspec.json.encode(plan)), type=Taken)
     assert not taken.refused
     return taken
 
 
+async def as_shipped(**plan: Any) -> Pushed:
+    """A library by itself."""
+    printed = await module("shipped", msgspec.json.encode(shipped.Plan(**plan)))
+    return msgspec.json.decode(printed, type=Pushed)
+
+
 @contextlib.asynccontextmanager
 async def bare() -> AsyncIterator[int]:
-    """The yardstick's port."""
+    """The port of the yardstick."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.benchmarks.bare", str(port))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LOAD_LIMIT_S):
             while not await _listens(port):
                 await asyncio.sleep(0.05)
         yield port
@@ -157,3 +163,26 @@ async def _listens(port: int) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
+
+
+@contextlib.asynccontextmanager
+async def over_http1(fcm: FcmStandIn) -> AsyncIterator[str]:
+    """The same stand-in for who speaks no HTTP/2; its endpoint."""
+
+    async def take(request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers |= {":method": request.method, ":path": request.path}
+        received = Received(0.0, 0, 0, headers, await request.read())
+        answer = fcm.judge(received, cast("ServerConnection", None))
+        return web.Response(status=answer.status, body=answer.body, content_type="application/json")
+
+    application = web.Application()
+    application.router.add_post("/{path:.*}", take)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()

@@ -189,6 +189,7 @@ create table notification(
   ended integer not null default 0
 );
 create index notification_next on notification(route, next_at) where state in (0, 1, 2);
+create index notification_handing_over on notification(route, next_at) where state = 2;
 create index notification_person on notification(person, state) where state in (0, 1, 2);
 create index notification_collapse on notification(target, collapse) where state = 0 and collapse <> x'';
 create index notification_letter on notification(state, seq) where state in (6, 7);

@@ -74,11 +74,12 @@ returning seq, id, person, event, kind, category, medium, route, target, collaps
 -- Handing over when its lease ended: nobody knows how far it came.
 select seq, id, person, event, kind, category, medium, route, target, collapse, state, next_at, attempt, expires_at,
   urgency, privacy, rev, layer_rev, params, created, repeats, retracted, cause, frozen
-from notification where route = :route and state in (0, 1, 2) and state = 2 and next_at <= :now limit :limit
+from notification where route = :route and state = 2 and next_at <= :now limit :limit
 
 -- name: queue_lapse_all
--- The lock on the file proves that nobody else lives: all leases end.
-update notification set next_at = 0 where state in (1, 2)
+-- The lock on the file proves that nobody else lives: all leases end. Only what waits is looked at, not the history.
+update notification set next_at = 0 where seq in (
+  select seq from notification where state in (0, 1, 2) and state in (1, 2))
 
 -- name: queue_check
 -- Still this attempt's, still in its lease, not retracted, and planned under the revisions that hold now; then the number
