@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import structlog
 from aiohttp import web
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -32,7 +31,7 @@ from notifier.services import Clock, run
 from notifier.services.composing import Composer, Sending
 from notifier.services.deciding import Settings
 from notifier.services.dispatcher import Dispatcher
-from notifier.services.janitor import Janitor, Retention
+from notifier.services.janitor import Janitor
 from notifier.services.sender import Sender
 from notifier.services.undoer import Undoer
 from notifier.store.database import Transaction
@@ -79,9 +78,7 @@ class Node:
         database.on_rollback = self.people.forget_cached
         self.journal = Journal(database, self.people.erasure_mark)
         self.history = History(database)
-        self.janitor = Janitor(
-            database, msgspec.convert(config.retention, Retention, from_attributes=True), self.metrics
-        )
+        self.janitor = Janitor(database, config.retention, self.metrics)
         self.composer = Composer(Renderer(), _sending(config, self._keys))
         self.dispatcher = Dispatcher(
             database,
@@ -196,9 +193,9 @@ class Node:
         self.metrics.route_open.labels(channel.route).set_function(lambda: float(sender.is_open))
         self._spawn(run(sender, self.clock), f"sender {channel.route}")
 
-    def _spawn(self, work: Awaitable[None], name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._group is not None, "start() comes first"
-        self._tasks.append(self._group.create_task(_forever(work), name=name))
+        self._tasks.append(self._group.create_task(work, name=name))
 
     async def _housekeeping(self) -> None:
         """APScheduler is the clock of housekeeping: a handful of jobs, never one per person."""
@@ -270,10 +267,6 @@ class Node:
 
     def _taken_in(self, source: str, dialect: str, result: str, number: int) -> None:
         self.metrics.intake_events.labels(source, dialect, result).inc(number)
-
-
-async def _forever(work: Awaitable[None]) -> None:
-    await work
 
 
 def _rules(config: Config) -> dict[str, SourceRules]:

@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-import msgspec
-
 from notifier.app.serving import system_clock
 from notifier.config import Config
-from notifier.services.janitor import Janitor, Retention
+from notifier.services.janitor import Janitor
 from notifier.store.sqlite import SqliteDatabase, copy_database
 from notifier.telemetry import Metrics
 
@@ -28,7 +26,7 @@ def purge(config: Config) -> int:
 async def _purge(config: Config) -> int:
     database = SqliteDatabase(config.store.path)
     with contextlib.closing(database):
-        janitor = Janitor(database, msgspec.convert(config.retention, Retention, from_attributes=True), Metrics())
+        janitor = Janitor(database, config.retention, Metrics())
         gone = 0
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(database.run(), name="store")

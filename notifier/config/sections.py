@@ -17,11 +17,11 @@ from notifier.channels.fcm import FcmSettings
 from notifier.channels.sms import SmsSettings
 from notifier.dialects import ParseLimits
 from notifier.model.source import SourceRules
+from notifier.services import janitor
 from notifier.telemetry import Secret
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Octets = Annotated[int, msgspec.Meta(ge=1_024, le=1_073_741_824)]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 SQLITE = "sqlite:///"
 
@@ -120,20 +120,9 @@ class DigestSettings(Section, frozen=True, kw_only=True):
     """Digests start spread over this long after the slot's time, by a hash of the person."""
 
 
-class Retention(Section, frozen=True, kw_only=True):
-    """How long rows outlive their use."""
+class Retention(janitor.Retention, frozen=True, kw_only=True):
+    """What the janitor keeps, and what an erasure leaves."""
 
-    journal: timedelta = timedelta(days=3)
-    journal_text: timedelta = timedelta(hours=24)
-    """The bytes as received: message texts are in them."""
-    history: timedelta = timedelta(days=14)
-    """Decisions, ended notifications (whose ids keep anything from being sent twice), receipts, provider references."""
-    dead_letters: timedelta = timedelta(days=7)
-    items_ended: timedelta = timedelta(days=14)
-    items_open: timedelta = timedelta(days=45)
-    """A message nobody ever read."""
-    digest_slots: timedelta = timedelta(days=45)
-    sign_ins: timedelta = timedelta(days=180)
     erased: timedelta = timedelta(days=30)
     """An erased person's keyed hash, within which events create nothing."""
 

@@ -7,7 +7,7 @@ because nobody's decision changes what another's is made of; a person's next eve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -29,18 +29,16 @@ from notifier.services.deciding import (
     conclude,
     decision_row,
     message_id_of,
-    micros_of,
     place_of,
     take_back,
 )
+from notifier.store import counters, queue
 from notifier.store import items as item_store
-from notifier.store import queue
 from notifier.store.database import Row, Transaction
 from notifier.store.journal import Waiting
 from notifier.store.people import Person
 from notifier.store.queue import Planned
 
-COUNTER_BUCKET = timedelta(minutes=5)
 FULL = frozenset({Category.QUOTA_WARNING, Category.QUOTA_EXCEEDED})
 
 Claim = Callable[[Notification, datetime], Notification]
@@ -181,8 +179,7 @@ async def _remember(tx: Transaction, found: Conclusion, now: datetime) -> None:
             },
         )
     if any(notification.medium is Medium.EMAIL for notification in found.planned):
-        bucket = micros(now) // micros_of(COUNTER_BUCKET) * micros_of(COUNTER_BUCKET)
-        await tx.rows("counter_add", {"person": person, "name": INSTANT_MAIL, "bucket": bucket})
+        await counters.add(tx, [person], INSTANT_MAIL, now)
 
 
 async def _no_more_full(tx: Transaction, person: bytes, now: datetime) -> None:

@@ -19,6 +19,7 @@ from notifier.engine import signin
 from notifier.engine.absorb import Met, Standing, meet
 from notifier.engine.decide import decide
 from notifier.engine.identity import conversation_hash, message_id_hash, network_of
+from notifier.engine.limits import APPENDS_PER_MINUTE_MAX
 from notifier.engine.packed import pack
 from notifier.engine.plan import plan
 from notifier.engine.ranges import event_time
@@ -38,8 +39,8 @@ from notifier.model.notification import (
 )
 from notifier.model.recipient import Recipient
 from notifier.model.source import SourceRules
+from notifier.store import counters, queue
 from notifier.store import items as item_store
-from notifier.store import queue
 from notifier.store.database import Row, Transaction
 from notifier.store.items import Change, Opening
 from notifier.store.people import Person
@@ -48,8 +49,6 @@ log = structlog.get_logger()
 
 UNDO_MERGE = timedelta(seconds=2)
 """Dismissals and badges of a device are gathered this long."""
-FLOOD_MAX = 20
-"""Appends in a mailbox within a minute; more is an import."""
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 INSTANT_MAIL = "instant_mail"
@@ -437,8 +436,8 @@ async def _appends(
     if received.received - instant(since) > MINUTE:
         since, count = micros(received.received), 0
     await tx.rows("mailbox_appended", {"id": mailbox.id, "since": since, "count": count + 1})
-    if count == FLOOD_MAX:
-        params = {"mailbox": mailbox.id, "person": person, "since": since - 1, "limit": FLOOD_MAX * 2}
+    if count == APPENDS_PER_MINUTE_MAX:
+        params = {"mailbox": mailbox.id, "person": person, "since": since - 1, "limit": APPENDS_PER_MINUTE_MAX * 2}
         for (item,) in await tx.rows("flood_items", params):
             await _silence(tx, item, Cause.FLOOD, now)
     return int(count) + 1
@@ -476,9 +475,7 @@ async def instant_mails(tx: Transaction, person: bytes, now: datetime) -> int:
 
 async def all_instant_mails(tx: Transaction, people: Iterable[bytes], now: datetime) -> dict[bytes, int]:
     """Of each person, in buckets of five minutes."""
-    asked = {"name": INSTANT_MAIL, "since": micros(now - HOUR)}
-    rows = await tx.many("counter_sum", [{**asked, "person": person} for person in people])
-    return {person: count for count, person in rows}
+    return await counters.sums(tx, people, INSTANT_MAIL, now - HOUR)
 
 
 def _opening(
@@ -502,7 +499,3 @@ def _opening(
         standing=standing,
         to_digest=verdict.to_digest,
     )
-
-
-def micros_of(length: timedelta) -> int:
-    return length // timedelta(microseconds=1)

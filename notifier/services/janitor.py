@@ -31,13 +31,15 @@ more goes with its journal row."""
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """How long rows outlive their use."""
 
-    journal_text: timedelta = timedelta(hours=24)
     journal: timedelta = timedelta(days=3)
+    journal_text: timedelta = timedelta(hours=24)
+    """The bytes as received: message texts are in them."""
     history: timedelta = timedelta(days=14)
-    """Decisions, ended notifications with their receipts, provider references."""
+    """Decisions, ended notifications (whose ids keep anything from being sent twice), receipts, provider references."""
     dead_letters: timedelta = timedelta(days=7)
     items_ended: timedelta = timedelta(days=14)
     items_open: timedelta = timedelta(days=45)
+    """A message nobody ever read."""
     digest_slots: timedelta = timedelta(days=45)
     sign_ins: timedelta = timedelta(days=180)
 

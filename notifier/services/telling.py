@@ -15,7 +15,7 @@ from notifier.engine.reach import SECURITY, mail_address
 from notifier.model.instant import maybe_instant
 from notifier.model.notification import ENDED, NAMESPACE, Kind, Notification, State, Urgency
 from notifier.model.preference import Medium, Privacy
-from notifier.model.recipient import Contact, ContactKind, ContactState, Device, Recipient
+from notifier.model.recipient import Contact, ContactKind, Device, Recipient
 from notifier.services import Clock
 from notifier.store import queue
 from notifier.store.database import Database, Row, Transaction
@@ -145,7 +145,3 @@ async def tell_moved(database: Database, people: People, former: Sequence[bytes]
             await queue.enqueue(tx, [notice], 0, 0, now)
 
     await database.transact(write)
-
-
-def _reads_mail(contact: Contact) -> bool:
-    return contact.kind is ContactKind.EMAIL and contact.state is ContactState.VERIFIED

@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 
 from notifier.model.instant import micros
 from notifier.model.recipient import Contact
+from notifier.store import counters
 from notifier.store.database import Database, Transaction
 
-BUCKET = timedelta(minutes=5)
-"""Counters count in steps of this."""
 BY_STOP = "stop"
 
 
@@ -54,16 +53,13 @@ class Numbers:
 
     async def count(self, name: str, marks: Iterable[bytes], now: datetime, *, most: int, per: timedelta) -> bool:
         """Counts one more of `name` for each mark; False, with nothing counted, if one of them has had `most`."""
-        since = micros(now - per)
-        bucket = micros(now) - micros(now) % micros_of(BUCKET)
         listed = list(marks)
 
         async def work(tx: Transaction) -> bool:
-            for mark in listed:
-                ((count, _),) = await tx.rows("counter_sum", {"person": mark, "name": name, "since": since})
-                if count >= most:
-                    return False
-            await tx.many("counter_add", [{"person": mark, "name": name, "bucket": bucket} for mark in listed])
+            had = await counters.sums(tx, listed, name, now - per)
+            if any(count >= most for count in had.values()):
+                return False
+            await counters.add(tx, listed, name, now)
             return True
 
         return await self._database.transact(work)
@@ -77,7 +73,3 @@ async def _touch(tx: Transaction, rows: list[tuple[bytes]]) -> list[bytes]:
 
 def _where(contact: Contact) -> dict[str, object]:
     return {"kind": contact.kind.value, "value": contact.value}
-
-
-def micros_of(length: timedelta) -> int:
-    return length // timedelta(microseconds=1)

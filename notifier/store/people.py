@@ -319,15 +319,6 @@ async def read_device(tx: Transaction, device: bytes) -> Device | None:
     return _device(rows[0])[0] if rows else None
 
 
-async def read_contact(tx: Transaction, person: Person, contact: bytes) -> Contact | None:
-    """One contact of a person, the mailbox's own address included."""
-    for own in _own_address(person):
-        if own.id == contact:
-            return own
-    pending = _pending(await tx.rows("contact_one", {"id": contact}))
-    return pending.contact if pending is not None and pending.person == person.id else None
-
-
 def _person(row: Row) -> Person:
     document_counts = row[9] > row[6] or not row[6]
     return Person(
