@@ -29,7 +29,8 @@ from notifier.model.preference import Medium, Privacy
 from notifier.services.deciding import decision_id, write_decision
 from notifier.store import items, queue
 from notifier.store.database import Database, Transaction
-from notifier.store.journal import Journal, Report
+from notifier.store.journal import Journal
+from notifier.store.report import Report
 from tests import factories
 from tests.doors import erasure_mark
 from tests.factories import ANN, NOON

@@ -37,8 +37,9 @@ from notifier.services.composing import Composer, Sending
 from notifier.services.deciding import Settings
 from notifier.services.dispatcher import Dispatcher
 from notifier.services.sender import Sender
-from notifier.store.journal import Appended, Journal, Report, Stored
+from notifier.store.journal import Appended, Journal, Stored
 from notifier.store.people import People, contact_id, device_id
+from notifier.store.report import Report
 from notifier.store.sqlite import SqliteDatabase
 from notifier.telemetry import Metrics
 from tests.factories import NOON

@@ -120,14 +120,8 @@ def load(item: Slice, limits: ParseLimits) -> Fields:
     fields = decode(item.raw) if item.fields is None else item.fields
     if type(fields) is not dict:
         raise InputError("found no JSON object", kind="not-an-event")
-    strings_fit = len(item.raw) <= limits.string_bytes_max
-    for where in _containers(fields, limits.depth_max):
-        if type(where) is dict and len(where) > limits.parameters_max:
-            raise InputError(
-                f"found {len(where)} members; accepted: at most {limits.parameters_max}", kind="too-many-parameters"
-            )
-        if not strings_fit:
-            _refuse_long(where, limits.string_bytes_max)
+    if _may_exceed(item.raw, limits):
+        _refuse_excess(fields, limits)
     # What comes out as it went in had no key twice; almost everything machines write passes here, in a microsecond.
     if encode(fields) != item.raw:
         _refuse_twins(item.raw)
@@ -147,6 +141,24 @@ def decode(raw: bytes) -> Any:
 def _broken(error: Exception) -> str:
     # msgspec's messages name a position, never what stands there; Unicode's would.
     return "no UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _may_exceed(raw: bytes, limits: ParseLimits) -> bool:
+    """Whether it is worth a look: every level opens with a bracket and every member has a colon."""
+    return (
+        len(raw) > limits.string_bytes_max
+        or raw.count(b":") > limits.parameters_max
+        or raw.count(b"{") + raw.count(b"[") > limits.depth_max
+    )
+
+
+def _refuse_excess(fields: Fields, limits: ParseLimits) -> None:
+    for where in _containers(fields, limits.depth_max):
+        if type(where) is dict and len(where) > limits.parameters_max:
+            raise InputError(
+                f"found {len(where)} members; accepted: at most {limits.parameters_max}", kind="too-many-parameters"
+            )
+        _refuse_long(where, limits.string_bytes_max)
 
 
 def _containers(fields: Fields, depth_max: int) -> Iterator[Fields | list[Any]]:

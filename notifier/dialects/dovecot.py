@@ -98,11 +98,10 @@ def _read(item: Fields) -> Reading:
     known: Fields = {}
     vendor: Fields = {}
     for key, value in item.items():
-        if key in OWN:
-            continue
         parameter = READ.get(key)
         if parameter is None:
-            vendor[key] = value
+            if key not in OWN:
+                vendor[key] = value
         elif value is not None:
             try:
                 known[parameter.field] = parameter.read(value)

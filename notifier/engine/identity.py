@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, NamedTuple
@@ -73,6 +74,7 @@ def _canonical_local(local: str, rules: SourceRules) -> str:
     return local
 
 
+@lru_cache(maxsize=4096)
 def canonical_domain(domain: str) -> str:
     """IDNA A-labels (UTS 46) in lower case, without a closing dot. Raises InputError of kind `invalid-user`."""
     if not domain.isascii():

@@ -6,7 +6,7 @@ only learns, or everybody's first week would be a week of alarms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
@@ -31,9 +31,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     remember: SignIn | None = None
 
 
-def is_trusted(client_ip: str, networks: Iterable[str]) -> bool:
+def is_trusted(client_ip: str, networks: Collection[str]) -> bool:
     """Whether the address is in one of a source's `trusted_networks`; what is no network there is passed over."""
-    address = _address(client_ip)
+    address = _address(client_ip) if networks else None
     if address is None:
         return False
     for text in networks:

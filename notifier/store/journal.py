@@ -1,7 +1,6 @@
 """Intake's one commit: keys, journal, mailbox names and counts, seen ranges and the wake-ups of the people concerned.
 
-Nothing is decided here. What a read or a removal covers is written as ranges in the same commit, so that the last check
-before a hand-over is right from the moment the mail server has its 200.
+Nothing is decided here; what it does to mailboxes is in `store.mailboxes`.
 """
 
 from __future__ import annotations
@@ -14,33 +13,11 @@ from itertools import islice
 import msgspec
 
 from notifier.engine.identity import BYTES_WINDOW, person_id
-from notifier.engine.ranges import event_time, ranges_of
-from notifier.model.event import ARRIVALS, Event, EventType, Received
+from notifier.model.event import Received
 from notifier.model.instant import instant, micros
-from notifier.model.item import Cause, RangeOp, SeenRange
 from notifier.store.database import Database, Row, Transaction
-from notifier.store.renames import House, Renames
-
-Seat = tuple[int, int]
-"""A mailbox row and the UIDVALIDITY that holds."""
-NOWHERE: Seat = (0, 0)
-MOVE = "vnd.cmu.messagemove"
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """An event about to be written, with what identifies it."""
-
-    event: Event
-    raw: bytes
-    key: bytes
-    window: timedelta
-    source: str
-    store: str
-    dialect: str
-    separator: str = "/"
-    everyone: bool = False
-    """The source's tenant makes its people known without a device, contact or document."""
-    tenant: str = ""
+from notifier.store.mailboxes import NOWHERE, Mailboxes, Seat
+from notifier.store.report import Report
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,20 +62,15 @@ class Journal:
         """`mark` makes of a person the keyed hash that an erasure leaves."""
         self._database = database
         self._mark = mark
-        self._renames = Renames()
+        self._mailboxes = Mailboxes()
 
     async def open(self, now: datetime) -> None:
         """Loads who renamed something in the last ten minutes."""
-
-        await self._database.read(lambda tx: self._renames.load(tx, now))
+        await self._database.read(lambda tx: self._mailboxes.load(tx, now))
 
     async def append(self, reports: Sequence[Report], now: datetime) -> Appended:
         """Makes them durable; those known by key are counted, not added. Raises StoreUnavailable: then none is."""
-
-        for report in reports:
-            if report.event.type is EventType.MAILBOX_RENAME and report.event.owner:
-                # Before the commit: whatever shares it must look, and looking in vain costs nothing else.
-                self._renames.expect(person_id(report.event.owner), now)
+        self._mailboxes.expect(reports, now)
         return await self._database.together(self._append_all, (reports, now))
 
     async def _append_all(
@@ -138,46 +110,18 @@ class Journal:
         known, gone = await self._known(tx, fresh, owners, now)
         erased = {report.key for report in fresh if owners[report.key] in gone}
         fresh = [report for report in fresh if report.key not in erased]
-        mailboxes = await self._report_mailboxes(tx, fresh, owners, now)
+        mailboxes = await self._mailboxes.report(tx, fresh, owners, now)
         sequences = await tx.many(
-            "journal_append",
-            [
-                {
-                    "key": _occurrence(report, now),
-                    "owner": owners[report.key],
-                    "source": report.source,
-                    "store": report.store,
-                    "dialect": report.dialect,
-                    "name": report.event.name,
-                    "mailbox": mailboxes.get(report.key, NOWHERE)[0],
-                    "received": received,
-                    "body": report.raw,
-                }
-                for report in fresh
-            ],
+            "journal_append", [_journal_row(report, owners[report.key], mailboxes, now) for report in fresh]
         )
         waking = [
             (report, owners[report.key], row[0])
             for report, row in zip(fresh, sequences, strict=True)
             if owners[report.key] in known
         ]
-        await self._write_ranges(tx, [report for report, _, _ in waking], mailboxes, now)
-        inbox = await tx.many("inbox_append", [{"journal": seq, "person": person} for _, person, seq in waking])
+        await self._mailboxes.write_ranges(tx, [report for report, _, _ in waking], mailboxes, now)
         written: dict[bytes, Waiting | None] = dict.fromkeys(report.key for report in fresh)
-        for (report, person, seq), row in zip(waking, inbox, strict=True):
-            written[report.key] = Waiting(
-                seq=row[0],
-                person=person,
-                received=Received(
-                    seq=seq,
-                    key=_occurrence(report, now),
-                    source=report.source,
-                    store=report.store,
-                    event=report.event,
-                    received=now,
-                    mailbox=mailboxes.get(report.key, NOWHERE)[0],
-                ),
-            )
+        written.update(await _wake(tx, waking, mailboxes, now))
         return written, erased
 
     async def _known(
@@ -202,73 +146,6 @@ class Journal:
         marks = {self._mark(owner): owner for owner in strangers}
         rows = await tx.many("erasure_read", [{"person": mark, "now": micros(now)} for mark in marks])
         return {marks[row[0]] for row in rows}
-
-    async def _report_mailboxes(
-        self, tx: Transaction, fresh: Sequence[Report], owners: dict[bytes, bytes], now: datetime
-    ) -> dict[bytes, Seat]:
-        """(row, UIDVALIDITY) of each event's mailbox, renamed, deleted, created and counted on the way."""
-        found: dict[bytes, Seat] = {}
-        plain: list[tuple[bytes, dict[str, object]]] = []
-        for report in fresh:
-            event, owner = report.event, owners[report.key]
-            if not owner or not event.mailbox:
-                continue
-            if event.type is EventType.MAILBOX_RENAME:
-                found.update(await self._flush(tx, plain))
-                await self._renames.rename(tx, _house(report, owner), event, now)
-            name = await self._renames.current(tx, _house(report, owner), event, event.mailbox, now)
-            plain.append((report.key, _mailbox_row(report, owner, name, now)))
-            if event.type is EventType.MAILBOX_DELETE:
-                found.update(await self._flush(tx, plain))
-                await tx.rows("mailbox_delete", {"store": report.store, "owner": owner, "name": name})
-        found.update(await self._flush(tx, plain))
-        return found
-
-    async def _flush(self, tx: Transaction, plain: list[tuple[bytes, dict[str, object]]]) -> dict[bytes, Seat]:
-        rows = await tx.many("mailbox_report", [params for _, params in plain])
-        found = {key: (row[0], row[1]) for (key, _), row in zip(plain, rows, strict=True)}
-        plain.clear()
-        return found
-
-    async def _write_ranges(
-        self, tx: Transaction, reports: Sequence[Report], mailboxes: dict[bytes, Seat], now: datetime
-    ) -> None:
-        rows = [
-            _range_row(found)
-            for report in reports
-            if (mailbox := mailboxes.get(report.key))
-            for found in ranges_of(report.event, *mailbox, now)
-        ]
-        for report in reports:
-            if report.event.name.lower() == MOVE and report.event.old_uidset.ranges:
-                rows += await self._moved_away(tx, report, now)
-        if rows:
-            await tx.many("seen_range_write", rows)
-
-    async def _moved_away(self, tx: Transaction, report: Report, now: datetime) -> list[dict[str, object]]:
-        """A move that names both places leaves its old one: what waits because of it is not handed over any more."""
-        event, owner = report.event, person_id(report.event.owner)
-        left = event.old_mailbox or event.mailbox
-        name = await self._renames.current(tx, _house(report, owner), event, left, now)
-        silent = {"special": "", "unseen": -1, "messages": -1, "uidnext": 0, "modseq": 0}
-        row = {**_mailbox_row(report, owner, name, now), **silent, "uidvalidity": event.old_uidvalidity}
-        ((mailbox, uidvalidity),) = await tx.rows("mailbox_report", row)
-        return [
-            _range_row(
-                SeenRange(
-                    mailbox=mailbox,
-                    uidvalidity=event.old_uidvalidity or uidvalidity,
-                    low=low,
-                    high=high,
-                    op=RangeOp.GONE,
-                    cause=Cause.MOVED,
-                    actor=event.actor.encode()[:64],
-                    occurred=event_time(event, now),
-                    received=now,
-                )
-            )
-            for low, high in event.old_uidset.ranges
-        ]
 
     async def next(self, now: datetime, limit: int) -> list[Stored]:
         """Inbox rows memory did not hand over, oldest first."""
@@ -309,46 +186,46 @@ class Journal:
         return await self._database.transact(work)
 
 
+async def _wake(
+    tx: Transaction, waking: Sequence[tuple[Report, bytes, int]], mailboxes: Mapping[bytes, Seat], now: datetime
+) -> dict[bytes, Waiting]:
+    """An inbox row for each report's person and journal row; by key, what memory hands on."""
+    inbox = await tx.many("inbox_append", [{"journal": seq, "person": person} for _, person, seq in waking])
+    return {
+        report.key: Waiting(
+            seq=row[0],
+            person=person,
+            received=Received(
+                seq=seq,
+                key=_occurrence(report, now),
+                source=report.source,
+                store=report.store,
+                event=report.event,
+                received=now,
+                mailbox=mailboxes.get(report.key, NOWHERE)[0],
+            ),
+        )
+        for (report, person, seq), row in zip(waking, inbox, strict=True)
+    }
+
+
+def _journal_row(report: Report, owner: bytes, mailboxes: Mapping[bytes, Seat], now: datetime) -> dict[str, object]:
+    return {
+        "key": _occurrence(report, now),
+        "owner": owner,
+        "source": report.source,
+        "store": report.store,
+        "dialect": report.dialect,
+        "name": report.event.name,
+        "mailbox": mailboxes.get(report.key, NOWHERE)[0],
+        "received": micros(now),
+        "body": report.raw,
+    }
+
+
 def _occurrence(report: Report, now: datetime) -> bytes:
     """What the event's history and notifications are known by: its key, but where only its bytes tell it from others,
     these may come again and mean something new (a second QuotaExceed without a time)."""
     if report.window > BYTES_WINDOW:
         return report.key
     return blake2b(micros(now).to_bytes(8, "big"), key=report.key, digest_size=16, person=b"occurrence").digest()
-
-
-def _house(report: Report, owner: bytes) -> House:
-    return House(report.store, owner, report.separator)
-
-
-def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime) -> dict[str, object]:
-    event = report.event
-    quota = event.type is not None and event.type.startswith("Quota")
-    counted = event.messages is not None and not quota
-    return {
-        "store": report.store,
-        "owner": owner,
-        "name": name,
-        "uidvalidity": event.uidvalidity,
-        "special": event.special_use,
-        "unseen": -1 if event.unseen is None else event.unseen,
-        "messages": event.messages if counted else -1,
-        "uidnext": event.uidnext or (event.uid + 1 if event.type in ARRIVALS and event.uid else 0),
-        "modseq": 0 if event.unseen is None else event.modseq or 0,
-        "at": micros(event_time(event, now)),
-    }
-
-
-def _range_row(found: SeenRange) -> dict[str, object]:
-    return {
-        "mailbox": found.mailbox,
-        "uidvalidity": found.uidvalidity,
-        "lo": found.low,
-        "hi": found.high,
-        "op": int(found.op),
-        "cause": found.cause.value,
-        "actor": found.actor,
-        "modseq": found.modseq or 0,
-        "occurred": micros(found.occurred),
-        "received": micros(found.received),
-    }

@@ -22,7 +22,8 @@ from notifier.engine.identity import event_key, key_window
 from notifier.errors import DialectError, StoreUnavailable
 from notifier.model.event import Ignored, Parsed, Refused
 from notifier.model.source import SourceRules
-from notifier.store.journal import Appended, Journal, Report, Waiting
+from notifier.store.journal import Appended, Journal, Waiting
+from notifier.store.report import Report
 
 log = structlog.get_logger()
 

@@ -12,7 +12,8 @@ import pytest
 from notifier.engine.identity import person_id
 from notifier.model.notification import State
 from notifier.store.database import Transaction
-from notifier.store.journal import Journal, Report
+from notifier.store.journal import Journal
+from notifier.store.report import Report
 from tests import factories
 from tests.doors import BOB, OPERATOR, Answer, House, erasure_mark, in_house
 from tests.factories import ANN, NOON

@@ -1,0 +1,146 @@
+"""Mailboxes as reports name them: rows found, renamed, deleted and counted, and the ranges of what was read or removed.
+
+A mailbox is its row. What a read or a removal covers is written as ranges in intake's commit, so that the last check
+before a hand-over is right from the moment the mail server has its 200.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from notifier.engine.identity import person_id
+from notifier.engine.ranges import event_time, ranges_of
+from notifier.model.event import ARRIVALS, EventType
+from notifier.model.instant import micros
+from notifier.model.item import Cause, RangeOp, SeenRange
+from notifier.store.database import Transaction
+from notifier.store.renames import House, Renames
+from notifier.store.report import Report
+
+Seat = tuple[int, int]
+"""A mailbox row and the UIDVALIDITY that holds."""
+NOWHERE: Seat = (0, 0)
+MOVE = "vnd.cmu.messagemove"
+
+
+class Mailboxes:
+    """The mailbox rows, inside intake's transaction; between transactions it remembers who renamed something."""
+
+    def __init__(self) -> None:
+        self._renames = Renames()
+
+    async def load(self, tx: Transaction, now: datetime) -> None:
+        """Who renamed something in the last ten minutes."""
+        await self._renames.load(tx, now)
+
+    def expect(self, reports: Iterable[Report], now: datetime) -> None:
+        """Renames about to be written: whatever shares their commit must look. Looking in vain costs nothing else."""
+        for report in reports:
+            if report.event.type is EventType.MAILBOX_RENAME and report.event.owner:
+                self._renames.expect(person_id(report.event.owner), now)
+
+    async def report(
+        self, tx: Transaction, fresh: Sequence[Report], owners: Mapping[bytes, bytes], now: datetime
+    ) -> dict[bytes, Seat]:
+        """By key, the mailbox of each event that names one; renamed, deleted, created and counted on the way."""
+        found: dict[bytes, Seat] = {}
+        plain: list[tuple[bytes, dict[str, object]]] = []
+        for report in fresh:
+            event, owner = report.event, owners[report.key]
+            if not owner or not event.mailbox:
+                continue
+            if event.type is EventType.MAILBOX_RENAME:
+                found.update(await self._flush(tx, plain))
+                await self._renames.rename(tx, _house(report, owner), event, now)
+            name = await self._renames.current(tx, _house(report, owner), event, event.mailbox, now)
+            plain.append((report.key, _mailbox_row(report, owner, name, now)))
+            if event.type is EventType.MAILBOX_DELETE:
+                found.update(await self._flush(tx, plain))
+                await tx.rows("mailbox_delete", {"store": report.store, "owner": owner, "name": name})
+        found.update(await self._flush(tx, plain))
+        return found
+
+    async def _flush(self, tx: Transaction, plain: list[tuple[bytes, dict[str, object]]]) -> dict[bytes, Seat]:
+        rows = await tx.many("mailbox_report", [params for _, params in plain])
+        found = {key: (row[0], row[1]) for (key, _), row in zip(plain, rows, strict=True)}
+        plain.clear()
+        return found
+
+    async def write_ranges(
+        self, tx: Transaction, reports: Sequence[Report], mailboxes: Mapping[bytes, Seat], now: datetime
+    ) -> None:
+        """What they read, removed or took back, wherever somebody is to hear of it."""
+        rows = [
+            _range_row(found)
+            for report in reports
+            if (mailbox := mailboxes.get(report.key))
+            for found in ranges_of(report.event, *mailbox, now)
+        ]
+        for report in reports:
+            if report.event.name.lower() == MOVE and report.event.old_uidset.ranges:
+                rows += await self._moved_away(tx, report, now)
+        if rows:
+            await tx.many("seen_range_write", rows)
+
+    async def _moved_away(self, tx: Transaction, report: Report, now: datetime) -> list[dict[str, object]]:
+        """A move that names both places leaves its old one: what waits because of it is not handed over any more."""
+        event, owner = report.event, person_id(report.event.owner)
+        left = event.old_mailbox or event.mailbox
+        name = await self._renames.current(tx, _house(report, owner), event, left, now)
+        silent = {"special": "", "unseen": -1, "messages": -1, "uidnext": 0, "modseq": 0}
+        row = {**_mailbox_row(report, owner, name, now), **silent, "uidvalidity": event.old_uidvalidity}
+        ((mailbox, uidvalidity),) = await tx.rows("mailbox_report", row)
+        return [
+            _range_row(
+                SeenRange(
+                    mailbox=mailbox,
+                    uidvalidity=event.old_uidvalidity or uidvalidity,
+                    low=low,
+                    high=high,
+                    op=RangeOp.GONE,
+                    cause=Cause.MOVED,
+                    actor=event.actor.encode()[:64],
+                    occurred=event_time(event, now),
+                    received=now,
+                )
+            )
+            for low, high in event.old_uidset.ranges
+        ]
+
+
+def _house(report: Report, owner: bytes) -> House:
+    return House(report.store, owner, report.separator)
+
+
+def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime) -> dict[str, object]:
+    event = report.event
+    quota = event.type is not None and event.type.startswith("Quota")
+    counted = event.messages is not None and not quota
+    return {
+        "store": report.store,
+        "owner": owner,
+        "name": name,
+        "uidvalidity": event.uidvalidity,
+        "special": event.special_use,
+        "unseen": -1 if event.unseen is None else event.unseen,
+        "messages": event.messages if counted else -1,
+        "uidnext": event.uidnext or (event.uid + 1 if event.type in ARRIVALS and event.uid else 0),
+        "modseq": 0 if event.unseen is None else event.modseq or 0,
+        "at": micros(event_time(event, now)),
+    }
+
+
+def _range_row(found: SeenRange) -> dict[str, object]:
+    return {
+        "mailbox": found.mailbox,
+        "uidvalidity": found.uidvalidity,
+        "lo": found.low,
+        "hi": found.high,
+        "op": int(found.op),
+        "cause": found.cause.value,
+        "actor": found.actor,
+        "modseq": found.modseq or 0,
+        "occurred": micros(found.occurred),
+        "received": micros(found.received),
+    }
