@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from notifier.config.reader import Trouble, join, shown
 from notifier.config.sections import SQLITE, Channels, Config, Retention, Server, Store, Users
+from notifier.engine.identity import speaks_for
 
 JWT_SECRET_BYTES_MIN = 32
 """RFC 7518 §3.2: a key for HS256 has at least the hash's 256 bits."""
@@ -73,7 +74,6 @@ def _server(trouble: Trouble, server: Server) -> Server:
     host, colon, port = server.listen.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65_535):
         trouble.add("server.listen", shown(server.listen), 'an address and a port such as "127.0.0.1:5423"')
-        return server
     _check_url(trouble, "server.public_url", server.public_url)
     for key, value in (("request_time", server.request_time), ("stop_grace", server.stop_grace)):
         if not timedelta(seconds=1) <= value <= WAIT_MAX:
@@ -232,6 +232,32 @@ def _all_domains(config: Config) -> str:
     )
 
 
+def _foreign_default(config: Config) -> str:
+    """Names without a domain would all be refused."""
+    names = [
+        name
+        for name, source in config.sources.items()
+        if (default := source.rules.default_domain) and not speaks_for(f"x@{default}", source.rules)
+    ]
+    return (
+        f"default_domain is not among the domains of {', '.join(names)}: bare user names are refused." if names else ""
+    )
+
+
+def _two_spellings(config: Config) -> str:
+    """Two sources that make different people of one name."""
+    spellings: dict[str, dict[tuple[str, str], str]] = {}
+    for name, source in config.sources.items():
+        for domain in source.rules.domains:
+            spelling = (source.rules.user_case, source.rules.detail_delimiter)
+            spellings.setdefault(domain, {}).setdefault(spelling, name)
+    torn = [(domain, names.values()) for domain, names in spellings.items() if len(names) > 1]
+    return "".join(
+        f"{domain} is read with different user_case or detail_delimiter by {' and '.join(names)}: one user becomes two."
+        for domain, names in torn[:1]
+    )
+
+
 def _no_channel(config: Config) -> str:
     channels = config.channels
     if channels.console or channels.apns or channels.fcm or channels.sms or channels.email:
@@ -247,6 +273,8 @@ WARNINGS: tuple[Callable[[Config], str], ...] = (
     _no_users,
     _no_sources,
     _all_domains,
+    _foreign_default,
+    _two_spellings,
     _short_tokens,
     _no_channel,
 )

@@ -139,8 +139,15 @@ def _uids(item: Fields, event_type: EventType | None, reading: Reading) -> None:
 
 def _flags(item: Fields) -> tuple[str, ...]:
     """Flags and keywords are two lists. In FlagsClear they are what was cleared; `flags_old` is what was there."""
-    listed = [flag for key in ("flags", "keywords") if type(item.get(key)) is list for flag in item[key]]
-    return values.flags([flag for flag in listed if type(flag) is str][:FLAGS_MAX]) if listed else ()
+    listed = [flag for key in ("flags", "keywords") for flag in _listed(item.get(key))]
+    return values.flags(listed[:FLAGS_MAX]) if listed else ()
+
+
+def _listed(value: object) -> list[str]:
+    """A list of texts, or one text with blanks between, as IMAP writes them; nothing of anything else."""
+    if type(value) is str:
+        return value.split()
+    return [flag for flag in value if type(flag) is str] if type(value) is list else []
 
 
 def _message(item: Fields, known: Fields, owner: str, rules: SourceRules) -> MessageSummary:

@@ -120,9 +120,11 @@ def judge(clues: Clues, rules: VoicemailRules) -> Judgement:
         context, evidence = MessageContext.CALENDAR, Evidence.SENDER
     else:
         context, evidence = MessageContext.NONE, Evidence.NONE
-    urgent = clues.stated.urgent or is_urgent(clues.headers)
     if context not in CALLS:
-        return Judgement(context, evidence, urgent)
+        return Judgement(context, evidence, clues.stated.urgent or is_urgent(clues.headers))
+    # Whoever sends the mail writes its priority: it makes a trusted call no more urgent than the source vouches for.
+    vouched = rules.trust_headers or evidence is not Evidence.TRUSTED
+    urgent = clues.stated.urgent or (vouched and is_urgent(clues.headers))
     return Judgement(context, evidence, urgent, *_call(clues))
 
 

@@ -153,7 +153,7 @@ def _place(event: Event) -> str:
 
 def _message(event: Event) -> str:
     message_id = event.message.message_id if event.message else ""
-    return f"message\0{message_id}\0{event.message_size}" if message_id else ""
+    return f"message\0{message_id}\0{event.message_size}" if message_id and event.message_size is not None else ""
 
 
 def _producer(event: Event) -> str:

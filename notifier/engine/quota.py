@@ -77,17 +77,15 @@ def observe(event: Event, known: Sequence[QuotaState], received: datetime, *, ag
 
 
 def usages(event: Event) -> list[Usage]:
-    """The resources an event speaks of. `messages` counts the mailbox in all but the Quota events (RFC 5423 §5)."""
+    """The resources an event speaks of."""
     found = []
     if event.quota_percent is not None:
         return [Usage(resource=STORAGE, percent=event.quota_percent)]
     if event.disk_used is not None and event.disk_quota is not None and event.disk_quota > 0:
         found.append(_usage(STORAGE, event.disk_used, event.disk_quota))
-    if event.type not in QUOTAS:
-        return found
     if event.messages is not None and event.max_messages is not None and event.max_messages > 0:
         found.append(_usage(MESSAGE, event.messages, event.max_messages))
-    return found or [Usage(resource=STORAGE)]
+    return found or ([Usage(resource=STORAGE)] if event.type in QUOTAS else [])
 
 
 def _usage(resource: str, used: int, limit: int) -> Usage:
@@ -164,6 +162,9 @@ def _level(event: Event, usage: Usage, old: QuotaState | None, received: datetim
         return QuotaLevel.EXCEEDED
     if event.type is EventType.QUOTA_WITHIN:
         return _within(usage, before)
+    if event.type not in QUOTAS and usage.resource == MESSAGE:
+        # RFC 5423 §5: here `messages` counts one mailbox of the root. So many at least are in it.
+        return before if usage.percent is None else max(before, level_of(usage.percent))
     if old is not None and before is QuotaLevel.EXCEEDED:
         return _refusing(event, usage, old, received)
     return before if usage.percent is None else after(before, usage.percent)

@@ -205,11 +205,14 @@ def _rejected(item: Refused) -> dict[str, str | int]:
 
 
 def _all_refused(tally: Tally) -> web.Response:
+    """As a problem; the pointer of an error stands in the item of its `index`, the first being 0."""
+    members = ("index", "pointer", "detail")
     problem = {
         "type": "/problems/all-refused",
         "title": "No event of this body was taken",
         "status": 422,
         "detail": f"{len(tally.rejected)} refused; the first: {tally.rejected[0]['detail']}",
+        "errors": [{name: refused.get(name, "") for name in members} for refused in tally.rejected],
         **msgspec.to_builtins(tally),
     }
     return web.Response(status=422, body=msgspec.json.encode(problem), content_type="application/problem+json")

@@ -6,7 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from tests.e2e.service import apns_section, message_new, message_read, serving
+from tests.e2e.service import SOURCE, apns_section, message_new, message_read, serving
 from tests.servers.apns import ApnsStandIn, write_key
 
 TOKEN = "ab" * 32
@@ -35,6 +35,20 @@ def test_a_recorded_dovecot_delivery_becomes_one_push(tmp_path: Path) -> None:
             (row,) = await service.outcome(recorded["user"], among=("sent",))
             assert row["outcome"] == "sent"
             assert apns.count == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_body_of_which_nothing_is_taken_names_every_fault_by_its_place(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(tmp_path) as service:
+            foreign = message_new(1, "eve@elsewhere.example")
+            address, headers = f"{service.url}/v1/events/dovecot", {"Authorization": f"Bearer {SOURCE}"}
+            async with service.http.post(address, json=[foreign, 7], headers=headers) as answer:
+                problem = await answer.json(content_type="application/problem+json")
+            assert (answer.status, problem["type"]) == (422, "/problems/all-refused")
+            assert [(error["index"], error["pointer"]) for error in problem["errors"]] == [(0, "/user"), (1, "")]
+            assert "eve@" not in json.dumps(problem)
 
     asyncio.run(scenario())
 

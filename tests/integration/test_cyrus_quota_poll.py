@@ -1,4 +1,4 @@
-"""`integrations/cyrus/quota_poll.py` as a timer runs it: only what changed near the limit is said, and never lost."""
+"""`integrations/cyrus/quota_poll.py` as a timer runs it: what changed near the limit is said, and never lost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _said(endpoint: Recorder) -> list[dict[str, object]]:
     return [{name: value for name, value in event.items() if name not in varying} for event in endpoint.events()]
 
 
-def test_only_mailboxes_near_their_limit_are_told_of(endpoint: Recorder, tmp_path: Path) -> None:
+def test_every_limit_is_told_of_once(endpoint: Recorder, tmp_path: Path) -> None:
     quotas = {
         b"user/ann": b"STORAGE 10 100",
         b"user/bob": b"STORAGE 81 100 MESSAGE 5 1000",
@@ -52,14 +52,31 @@ def test_only_mailboxes_near_their_limit_are_told_of(endpoint: Recorder, tmp_pat
     with QuotaImap(quotas) as imap:
         imap.literal = frozenset({b"user/dora"})
         done = _run(imap, endpoint, tmp_path, "--domain", "example.org")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert _said(endpoint) == [
+        first = _said(endpoint)
+        again = _run(imap, endpoint, tmp_path, "--domain", "example.org")
+    assert (done.returncode, done.stderr) == (again.returncode, again.stderr) == (0, "")
+    assert _said(endpoint) == first, "nothing has changed"
+    assert first == [
+        {
+            "event": "QuotaWithin",
+            "owner": "ann@example.org",
+            "user": "ann@example.org",
+            "diskUsed": 10,
+            "diskQuota": 100,
+        },
         {
             "event": "QuotaWithin",
             "owner": "bob@example.org",
             "user": "bob@example.org",
             "diskUsed": 81,
             "diskQuota": 100,
+        },
+        {
+            "event": "QuotaWithin",
+            "owner": "bob@example.org",
+            "user": "bob@example.org",
+            "messages": 5,
+            "maxMessages": 1000,
         },
         {
             "event": "QuotaExceed",
@@ -87,6 +104,8 @@ def test_only_mailboxes_near_their_limit_are_told_of(endpoint: Recorder, tmp_pat
 
 
 STEPS = [
+    (20, True),
+    (40, False),
     (76, True),
     (79, False),
     (80, True),
@@ -108,14 +127,14 @@ def test_a_level_is_said_when_its_five_percent_step_changes(endpoint: Recorder, 
 
 
 def test_what_could_not_be_delivered_is_said_at_the_next_run(endpoint: Recorder, tmp_path: Path) -> None:
-    with QuotaImap({b"user/ann": b"STORAGE 90 100"}) as imap:
+    with QuotaImap({b"user/ann": b"STORAGE 30 100"}) as imap:
         endpoint.status = 503
         failed = _run(imap, endpoint, tmp_path)
         endpoint.reset()
         _run(imap, endpoint, tmp_path)
     assert failed.returncode != 0
     assert failed.stderr == "quota_poll: the service answers 503\n"
-    assert [event["diskUsed"] for event in endpoint.events()] == [90]
+    assert [event["diskUsed"] for event in endpoint.events()] == [30]
 
 
 def test_with_dots_as_separator_a_caret_is_a_dot_of_the_name(endpoint: Recorder, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks an IMAP server how full its mailboxes are and tells notifier about those that come near their limit.
+"""Asks an IMAP server how full its mailboxes are and tells notifier which come near their limit.
 
     quota_poll.py --imap-host HOST --imap-user ADMIN --imap-password-file FILE --state FILE
                   --url http://127.0.0.1:5423/v1/events/rfc5423 --token-file TOKEN
@@ -10,9 +10,9 @@ For Cyrus as its distributors build it: switching on its own quota events makes 
 (`admins:` in imapd.conf). Python 3.9 or newer and nothing else.
 
 What it says (RFC 5423 §4.1, with diskUsed and diskQuota in KiB, messages and maxMessages): QuotaExceed for a resource
-at its limit, QuotaWithin for one below. Only when the 5 % step it stands on has changed and either side is 75 % or
-more, so that a run over quiet mailboxes says nothing. What could not be delivered is said again at the next run: the
-state is written only after the service's answer.
+at its limit, QuotaWithin for one below. Once when it first sees a limit, so that the service knows where it stood; then
+only when the 5 % step has changed and either side is 75 % or more, so that a run over quiet mailboxes says nothing. What
+could not be delivered is said again at the next run: the state is written only after the service's answer.
 
 Its limits: it sees levels, not refusals: a message larger than the room that is left is refused without a word.
 """
@@ -92,8 +92,8 @@ def step_of(used: int, limit: int) -> int:
     return min(used * 100 // limit // STEP_PERCENT * STEP_PERCENT, 100)
 
 
-def is_news(before: int, now: int) -> bool:
-    return now != before and max(before, now) >= FROM_PERCENT
+def is_news(before: int | None, now: int) -> bool:
+    return before is None or (now != before and max(before, now) >= FROM_PERCENT)
 
 
 def event_of(owner: str, resource: str, used: int, limit: int) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def survey(imap: imaplib.IMAP4, given: argparse.Namespace, known: dict[str, int]
                 continue
             seen.add(key)
             step = step_of(used, limit)
-            news = is_news(known.get(key, 0), step)
+            news = is_news(known.get(key), step)
             owner = owner_of(mailbox, given.separator, given.domain)
             yield key, step, event_of(owner, resource, used, limit) if news else None
 
@@ -171,9 +171,10 @@ def run(imap: imaplib.IMAP4, given: argparse.Namespace, token: str) -> None:
     for key, step, event in survey(imap, given, known):
         if event is None:
             found[key] = step
-        else:
-            found[key] = known.get(key, 0)
-            told.append((key, step, event))
+            continue
+        if key in known:
+            found[key] = known[key]
+        told.append((key, step, event))
     for first in range(0, len(told), BATCH_EVENTS_MAX):
         batch = told[first : first + BATCH_EVENTS_MAX]
         post(given.url, token, given.ca_file, [event for _, _, event in batch])

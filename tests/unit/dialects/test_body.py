@@ -68,6 +68,8 @@ def test_a_body_is_one_event_an_array_a_batch_or_lines_whatever_its_type_says(
         b'{"event":"\xff"}',
         b'{"event":"MessageNew"} trailing',
         b'{"events":[],"events":[]}',
+        b'[{"event":"MessageNew"},{"event":"a, b]"]',
+        b'[{"event":"MessageNew"},{]',
         b"[" * 100_000 + b"]" * 100_000,
         b'{"event":' * 5_000 + b"1" + b"}" * 5_000,
     ],
@@ -110,6 +112,34 @@ def test_octets_that_are_no_utf_8_sink_only_their_item() -> None:
     assert isinstance(first, Refused)
     assert (first.kind, first.detail) == ("invalid-json", "no UTF-8")
     assert isinstance(second, Parsed)
+
+
+@pytest.mark.parametrize("form", ["[%s]", '{"events":[%s]}', ' {"events" : [ %s ] }'])
+@pytest.mark.parametrize("bad", [b'{"event":}', b'{"event":' * 5_000 + b"1" + b"}" * 5_000, b"", b'{"a, b]}" x}'])
+def test_an_item_whose_json_is_broken_is_refused_alone(form: str, bad: bytes) -> None:
+    good = json.dumps({**READ, "vnd.x": 'a "[", and more'}).encode()
+    body = form.encode() % b" ,".join([good, bad, good])
+    assert [type(result) for result in results("rfc5423", body)] == [Parsed, Refused, Parsed]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("cut \\ud83d", "cut \ufffd"),
+        ("\\uDE00 first", "\ufffd first"),
+        ("\\ud83d\\ude00 whole", "\U0001f600 whole"),
+        ("\\ud83d\\ud83d\\ude00", "\ufffd\U0001f600"),
+        ("C:\\\\ud83d", "C:\\ud83d"),
+    ],
+)
+@pytest.mark.parametrize("form", ["%s", "[%s]", '{"events":[%s]}'])
+def test_half_a_surrogate_pair_is_no_reason_to_refuse_an_event(form: str, written: str, read: str) -> None:
+    """What programs that count in UTF-16 leave of an emoji they cut (RFC 8259 §8.2)."""
+    body = form % json.dumps({**READ, "vnd.x": "?"}).replace("?", written)
+    (found,) = results("rfc5423", body.encode())
+    assert isinstance(found, Parsed)
+    assert found.event.vendor == {"vnd.x": read}
+    assert reparse(found.raw, "rfc5423", RULES) == found.event
 
 
 def test_all_refused_is_a_list_of_refusals_and_no_error() -> None:

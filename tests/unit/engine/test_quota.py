@@ -69,16 +69,27 @@ def test_a_level_ends_five_points_below_its_rise(before: QuotaLevel, percent: fl
         (event(disk_used=5, disk_quota=0), []),
         (event(disk_used=5, disk_quota=-1), []),
         (event(disk_used=5, disk_quota=10), ["STORAGE"]),
-        (event(messages=5, max_messages=10), []),
+        (event(messages=5, max_messages=10), ["MESSAGE"]),
         (event("QuotaChange", messages=5, max_messages=10), ["MESSAGE"]),
         (event("QuotaChange", messages=5, max_messages=-1, disk_used=1, disk_quota=2), ["STORAGE"]),
         (event("QuotaExceed", messages=3, max_messages=2, disk_used=1, disk_quota=2), ["STORAGE", "MESSAGE"]),
         (event("QuotaExceed"), ["STORAGE"]),
     ],
 )
-def test_messages_count_a_quota_only_in_quota_events(reported: Event, resources: list[str]) -> None:
-    """Elsewhere `messages` is the number in the mailbox; a limit of 0 or -1 is none, and nothing is divided by it."""
+def test_any_event_may_speak_of_a_quota(reported: Event, resources: list[str]) -> None:
+    """A limit of 0 or -1 is none, and nothing is divided by it."""
     assert [usage.resource for usage in usages(reported)] == resources
+
+
+def test_messages_beside_a_limit_raise_the_level_on_any_event_and_lower_it_only_on_quota_events() -> None:
+    """RFC 5423 §5: elsewhere `messages` counts one mailbox of the root, so that many at least are in it."""
+    ok = QuotaState(root="", resource="MESSAGE", level=OK)
+    (delivered,) = observe(event(messages=97, max_messages=100), [ok], NOON)
+    assert (delivered.category, delivered.state.level) == ("quota.warning", SOFT)
+    (elsewhere,) = observe(event(messages=5, max_messages=100), [delivered.state], NOON)
+    assert (elsewhere.category, elsewhere.state.level) == ("", SOFT)
+    (changed,) = observe(event("QuotaChange", messages=5, max_messages=100), [delivered.state], NOON)
+    assert (changed.category, changed.state.level) == ("quota.ok", OK)
 
 
 @pytest.mark.parametrize(("percent", "level"), [(10, OK), (85, WARNED), (97, SOFT)])
