@@ -15,7 +15,7 @@ from notifier.model.event import Event, UidSet
 from notifier.model.instant import micros
 from notifier.model.item import Cause, ItemState
 from tests.factories import ANN, NOON, event, summary
-from tests.pipeline import PUSH, MemoryChannel, Pipeline, play
+from tests.pipeline import PUSH, MemoryChannel, Pipeline, phone_of, play
 
 TEN_MINUTES_S = 600
 
@@ -334,10 +334,24 @@ def test_repeats_within_one_body_and_between_requests_are_counted_and_not_added(
     play(tmp_path, scenario)
 
 
+def test_who_took_his_only_device_away_is_nobody_again(tmp_path: Path) -> None:
+    """Known is who has a device, a contact or a document of his own."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        assert len((await line.report(mail())).waiting) == 1
+        await line.people.remove_device(person_id(ANN), phone_of(ANN).id)
+        assert (await line.report(mail(uid=2))).waiting == ()
+        await line.reach(ANN, "email", "ann@elsewhere.example")
+        assert len((await line.report(mail(uid=3))).waiting) == 1
+
+    play(tmp_path, scenario)
+
+
 THIRD_DAY_S = 3 * 86_400
 WINDOWS: dict[str, tuple[Event, int]] = {
     "by place": (mail(), THIRD_DAY_S),
-    "by Message-ID": (mail(uid=0), 86_400),
+    "by Message-ID": (mail(uid=0, message_size=900), 86_400),
     "by bytes": (event("vnd.example.thing"), 120),
 }
 

@@ -3,7 +3,9 @@
 insert into person(id, name, tenant, first_seen, replan) values (:id, :name, :tenant, :now, 1) on conflict(id) do nothing
 
 -- name: person_known
-select id from person where id = :id
+-- By a device, a contact or a document of his own: with the last of them he is nobody again.
+select id from person where id = :id and (exists (select 1 from binding where person = :id)
+  or length(document) > 0 or exists (select 1 from contact where person = :id))
 
 -- name: person_read
 select id, name, rev, tenant, first_seen, active_at, suspended_at, document, document_rev, document_at, digest_due, digest_after
