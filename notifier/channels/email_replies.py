@@ -47,10 +47,11 @@ REFUSALS: Final[tuple[Rule, ...]] = (
     (frozenset({Stage.MAIL}), "3.4.", BadMessage),  # larger than the server takes (RFC 1870 §6)
     (frozenset({Stage.MAIL}), "552", BadMessage),
     (frozenset({Stage.MAIL}), "", ConfigTrouble),  # our sender: nobody's mail gets through
-    # «Relay denied» answers RCPT for every recipient alike: a policy is no word on the address.
-    (frozenset({Stage.RCPT}), "7.", BadMessage),
-    (frozenset({Stage.RCPT}), "5.", BadMessage),  # the protocol (RFC 3463 §3.6)
-    (frozenset({Stage.RCPT}), "", DeadTarget),
+    # «Relay denied» answers RCPT for every recipient alike, often by a bare 550: only an enhanced code that speaks of
+    # the address (RFC 3463 §3.2, and §3.3's disabled mailbox) is a word on it.
+    (frozenset({Stage.RCPT}), "1.", DeadTarget),
+    (frozenset({Stage.RCPT}), "2.1.", DeadTarget),
+    (frozenset({Stage.RCPT}), "", BadMessage),
     (_LATE, "", BadMessage),
 )
 """A 5xx: the first rule whose stage and word fit. The word is a reply code, or the beginning of the last two numbers of

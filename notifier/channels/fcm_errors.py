@@ -7,8 +7,7 @@ acting on it would wipe every device), a 400 is one only where it speaks of the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -23,13 +22,13 @@ from pyfcm.errors import (
 
 from notifier.channels.http2 import Response
 from notifier.channels.push import word
+from notifier.channels.retry_after import retry_after_s
 from notifier.model.notification import BadMessage, ConfigTrouble, DeadTarget, Outcome, Throttled, Transient
 
 QUOTA_WAIT_S: Final = 60.0
 """After QUOTA_EXCEEDED without Retry-After."""
 TROUBLE_WAIT_S: Final = 10.0
 """The least wait after UNAVAILABLE and INTERNAL."""
-RETRY_AFTER_S_MAX: Final = 3_600.0
 
 
 class Error(msgspec.Struct):
@@ -120,7 +119,7 @@ def outcome(kind: type[FCMError], response: Response, now: datetime) -> Outcome:
     error = read(response)
     code = error.code or str(response.status)
     answer = CODES.get((kind, code)) or CLASSES.get(kind) or _by_status(response.status)
-    return answer(code, error, retry_after_s(response.header(b"retry-after"), now))
+    return answer(code, error, retry_after_s(response.header(b"retry-after").decode("ascii", "replace"), now))
 
 
 def read(response: Response) -> Error:
@@ -137,17 +136,3 @@ def _by_status(status: int) -> Answer:
     if status >= 500 or status == 408:
         return _trouble
     return _config if status < 400 or status in (405, 407) else _bad
-
-
-def retry_after_s(value: bytes, now: datetime) -> float | None:
-    """Seconds or an HTTP date (RFC 9110 §10.2.3), at most RETRY_AFTER_S_MAX; None if it is neither."""
-    text = value.decode("ascii", "replace").strip()
-    if text.isdigit():
-        return float(min(int(text[:9]), RETRY_AFTER_S_MAX))
-    try:
-        when = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return min(max(0.0, (when - now).total_seconds()), RETRY_AFTER_S_MAX)

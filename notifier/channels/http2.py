@@ -38,6 +38,8 @@ STREAMS_MAX: Final = 1_000
 """In flight on one connection, however many more the peer allows."""
 WAITING_MAX: Final = 10_000
 """Requests that may wait for a stream; one more is NotSent."""
+BEGIN_S_MIN: Final = 0.05
+"""What has waited until less than this is left is not begun: it would only leave to become Ambiguous."""
 
 
 class NotSent(NotifierError):
@@ -298,7 +300,9 @@ class Connection(asyncio.Protocol):
         """Those that waited, as far as there is room."""
         while self._waiting and self._has_room and not self._leaving:
             exchange = self._waiting.popleft()
-            if not exchange.answer.done():
+            if exchange.deadline < self._loop.time() + BEGIN_S_MIN:
+                exchange.fail(NotSent("timeout"))
+            elif not exchange.answer.done():
                 self._submit(exchange)
         if self._leaving and not self._streams:
             self._hang_up()

@@ -86,8 +86,9 @@ def _list_headers(list_id: str, unsubscribe_url: str) -> list[tuple[str, str]]:
     headers = [("List-Id", f"<{_token(list_id, LIST_ID)}>")] if list_id else []
     if unsubscribe_url:
         headers.append(("List-Unsubscribe", f"<{_token(unsubscribe_url, URL)}>"))
-        # RFC 8058 §3.1: exactly this; without it the link is only a page.
-        headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+        if unsubscribe_url.startswith("https://"):
+            # RFC 8058 §3.1: exactly this, and over https only; without it the link is only a page.
+            headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
     return headers
 
 

@@ -71,6 +71,12 @@ def test_a_digest_has_both_parts_and_says_that_no_human_wrote_it() -> None:
     assert (shown(text), shown(html)) == ("Text\n", "<p>Grüße</p>\n")
 
 
+def test_one_click_is_promised_over_https_only() -> None:
+    """RFC 8058 §3.1."""
+    mail = parsed(composed(Rendered(title="x", body="y"), unsubscribe_url="http://notify.example.org/u/abc"))
+    assert (mail["List-Unsubscribe"], mail["List-Unsubscribe-Post"]) == ("<http://notify.example.org/u/abc>", None)
+
+
 def test_a_mail_about_one_event_names_its_owner_by_an_opaque_token() -> None:
     """RFC 5436 §2.7.1."""
     mail = parsed(composed(Rendered(title="x", body="y"), owner_token="c0ffee"))
@@ -207,7 +213,10 @@ def test_a_mail_of_ours_is_known_by_message_id_from_or_list_id(summary: MessageS
         (Stage.MAIL, "451 4.3.0 disk", Transient("451 4.3.0")),
         (Stage.RCPT, "450 4.2.0 greylisted", Transient("450 4.2.0")),
         (Stage.RCPT, "550 5.1.1 no such user", DeadTarget("550 5.1.1")),
-        (Stage.RCPT, "550 no such user", DeadTarget("550")),
+        (Stage.RCPT, "550 no such user", BadMessage("550")),
+        (Stage.RCPT, "550 relay not permitted", BadMessage("550")),
+        (Stage.RCPT, "501 syntax", BadMessage("501")),
+        (Stage.RCPT, "554 5.4.4 cannot be routed", BadMessage("554 5.4.4")),
         (Stage.RCPT, "553 5.1.3 bad address", DeadTarget("553 5.1.3")),
         (Stage.RCPT, "552 5.2.2 over quota", Transient("552 5.2.2")),
         (Stage.RCPT, "550 5.2.1 disabled", DeadTarget("550 5.2.1")),

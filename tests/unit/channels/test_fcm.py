@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifier.channels.fcm import FcmChannel, FcmSettings, parameters
-from notifier.channels.fcm_errors import CODES, retry_after_s
+from notifier.channels.fcm_errors import CODES
 from notifier.channels.push import PAYLOAD_BYTES_MAX
 from notifier.errors import ConfigError
 from notifier.model.message import Below, Push, PushKind, Sms
@@ -42,6 +42,9 @@ NOW = datetime.now(UTC)  # google-auth reads the clock itself
 def push(kind: PushKind = PushKind.ALERT, **changes: Any) -> Push:
     known: dict[str, Any] = {"id": ID, "kind": kind, "token": TOKEN, "expires_at": NOW + timedelta(hours=1)}
     return Push(**(known | changes))
+
+
+MARK = Below(account="a1", mailbox="INBOX", uidvalidity=7, below_uid=12)
 
 
 def test_an_alert_is_a_notification_message_with_data() -> None:
@@ -86,8 +89,11 @@ def test_an_alert_whose_text_the_app_fetches_is_a_data_message() -> None:
     [
         (push(PushKind.BADGE, badge=0), {"badge": "0"}, {"priority": "NORMAL", "collapse_key": "badge"}),
         (
-            push(PushKind.DISMISS, dismiss=("a", "b"), below=(Below("INBOX", 12),)),
-            {"dismiss": '["a","b"]', "below": '[{"mailbox":"INBOX","uid":12}]'},
+            push(PushKind.DISMISS, dismiss=("a", "b"), below=(MARK,)),
+            {
+                "dismiss": '["a","b"]',
+                "below": '[{"account":"a1","mailbox":"INBOX","uidvalidity":7,"below_uid":12}]',
+            },
             {"priority": "NORMAL"},
         ),
         (push(PushKind.WAKE, title="private"), {}, {"priority": "HIGH"}),
@@ -198,23 +204,6 @@ def test_each_answer_of_googles_means_one_outcome(answer: Answer, expected: Outc
 def test_only_words_about_the_token_kill_it() -> None:
     dead = {code for (_, code), answer in CODES.items() if "dead" in answer.__name__}
     assert dead == {"UNREGISTERED"}
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (b"", None),
-        (b"soon", None),
-        (b"-5", None),
-        (b"30", 30.0),
-        (b"999999999999", 3_600.0),
-        (b"Tue, 24 Nov 2026 08:01:30 GMT", 90.0),
-        (b"Tue, 24 Nov 2026 07:00:00 GMT", 0.0),
-        (b"\xff", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value: bytes, seconds: float | None) -> None:
-    assert retry_after_s(value, datetime(2026, 11, 24, 8, tzinfo=UTC)) == seconds
 
 
 # The channel
