@@ -35,9 +35,10 @@ The floors: a room imports only from floors below it, rooms on one floor do not 
 Where to look
 
     whose mailbox, which events are one            dialects.naming, engine.identity
-    read, moved, gone, new again                   engine.ranges, engine.absorb, store.items, services.deciding
+    read, moved, gone, new again                   engine.ranges, engine.absorb, services.{state_changes,moves,arrivals}
     who is told, when, why not                     engine.decide: exclude → categorise → wish → media → plan
-    wishes: layers, quiet hours, digest times      engine.preferences, engine.document, engine.schedule
+    wishes: layers, quiet hours, digest times      engine.preferences, .document, .schedule, .slots; services.planner
+    why, in the reader's words                     engine.fate, engine.explain, engine.english, engine.german
     what a state may become, retries, fates        engine.lifecycle: the only file that moves State
     what a provider's answer means                 the table in each of channels.apns, fcm_errors, sms, email
     what is written together                       store, its SQL by name in store/sql

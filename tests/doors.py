@@ -26,6 +26,7 @@ from notifier.model.layer import Layer, Preferences
 from notifier.model.preference import Effective
 from notifier.model.recipient import Contact
 from notifier.model.source import SourceRules
+from notifier.services.settling import digest_ended
 from notifier.store.database import Transaction
 from notifier.store.history import History
 from notifier.store.people import People
@@ -111,6 +112,9 @@ class Behind:
 
     def retry(self) -> None:
         self.retried += 1
+
+    async def carriers(self) -> Sequence[dict[str, Any]]:
+        return [{"route": "sms", "open": True}]
 
     async def whats_wrong(self) -> Sequence[str]:
         return self.trouble
@@ -217,11 +221,12 @@ def make_doors(database: SqliteDatabase, behind: Behind, **settings: Any) -> Doo
         send_code=behind.send_code,
         device_moved=behind.device_moved,
         contact_moved=behind.contact_moved,
+        digest_ended=digest_ended,
         retry=behind.retry,
         understand=lambda source, dialect, body: behind.understood,
         erasure_mark=erasure_mark,
         suppression_mark=lambda contact: people.suppression_mark(contact.kind.value, contact.value),
-        providers=lambda: [{"route": "sms", "open": True}],
+        providers=behind.carriers,
         trouble=behind.whats_wrong,
         page=page,
         chance=behind.random,

@@ -26,7 +26,7 @@ from notifier.model.notification import (
     Why,
 )
 from notifier.model.preference import Medium, Privacy
-from notifier.services.deciding import decision_id, write_decision
+from notifier.services.decisions import decision_id, write_decision
 from notifier.store import items, queue
 from notifier.store.database import Database, Transaction
 from notifier.store.journal import Journal
@@ -67,6 +67,7 @@ async def happen(
         source="mail1",
         store="mail",
         dialect="rfc5423",
+        everyone=True,
     )
 
     async def known(tx: Transaction) -> None:

@@ -20,6 +20,7 @@ import apsw
 import msgspec
 import structlog
 
+from notifier.channels import InTime, TooLate, always
 from notifier.channels.breaker import Breaker
 from notifier.engine.document import DEPLOYMENT, USER, decode, recall
 from notifier.engine.identity import event_key, key_window, person_id
@@ -34,11 +35,13 @@ from notifier.model.source import SourceRules
 from notifier.render import Renderer
 from notifier.services import Clock
 from notifier.services.composing import Composer, Sending
-from notifier.services.deciding import Settings
 from notifier.services.dispatcher import Dispatcher
+from notifier.services.facts import Settings
 from notifier.services.sender import Sender
+from notifier.store.contacts import contact_id
+from notifier.store.devices import device_id
 from notifier.store.journal import Appended, Journal, Stored
-from notifier.store.people import People, contact_id, device_id
+from notifier.store.people import People
 from notifier.store.report import Report
 from notifier.store.sqlite import SqliteDatabase
 from notifier.telemetry import Metrics
@@ -79,7 +82,9 @@ class MemoryChannel:
     def in_flight_max(self) -> int:
         return self._in_flight_max
 
-    async def send(self, message: Message, now: datetime) -> Outcome:
+    async def send(self, message: Message, now: datetime, in_time: InTime = always) -> Outcome:
+        if not in_time():
+            raise TooLate
         self.handed.append(message)
         self.on_hand_over(message)
         outcome = self.answer(message)
@@ -178,7 +183,7 @@ class Pipeline:
                 group.create_task(made, name="known")
 
     async def _phone(self, name: str) -> None:
-        await self.people.register_device(person_id(name), name, phone_of(name), b"", self._before())
+        await self.people.devices.register(person_id(name), name, phone_of(name), b"", self._before())
         await self.replanned(name)
 
     async def replanned(self, name: str) -> None:
@@ -195,7 +200,7 @@ class Pipeline:
             state=ContactState.VERIFIED,
             verified_at=self._before(),
         )
-        await self.people.add_contact(person, name, contact, self._before())
+        await self.people.contacts.add(person, name, contact, self._before())
         return contact.id
 
     async def wish(self, name: str, document: Mapping[str, Any]) -> None:

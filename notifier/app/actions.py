@@ -18,9 +18,10 @@ from notifier.model.layer import Layer, Preferences
 from notifier.model.recipient import Contact
 from notifier.model.source import SourceRules
 from notifier.services.asking import pending_digest, simulate
+from notifier.services.settling import digest_ended
 from notifier.services.telling import ROUTES, send_code, tell_moved, test_device
 from notifier.store.database import Transaction
-from notifier.store.people import read_device
+from notifier.store.devices import read_device
 from notifier.telemetry import Secret
 from notifier.web.doors import ANY_APP, Doors
 from notifier.web.route import Route
@@ -71,6 +72,7 @@ class Actions:
             send_code=self._send_code,
             device_moved=self._device_moved,
             contact_moved=self._contact_moved,
+            digest_ended=digest_ended,
             retry=self._retry,
             understand=self._understand,
             erasure_mark=node.people.erasure_mark,
@@ -163,20 +165,17 @@ class Actions:
         except (InputError, LookupError, ValueError):
             return ()
 
-    def _providers(self) -> Sequence[Answer]:
-        return [sender.report() for sender in self._node.senders.values()]
+    async def _providers(self) -> Sequence[Answer]:
+        now = self._node.clock.now()
+        return [await sender.report(now) for sender in self._node.senders.values()]
 
     async def _trouble(self) -> Sequence[str]:
-        """Whether the store takes a commit; a provider in trouble is not ours."""
-
-        async def write(tx: Transaction) -> None:
-            await tx.rows("purge_old_name", {"now": 0})
-
+        """Whether the store takes a commit, and what is taken in is decided; a provider in trouble is not ours."""
         try:
-            await self._node.database.transact(write)
+            await self._node.database.check()
         except Exception as error:
             return [f"the store cannot be written: {error}"]
-        return []
+        return [] if self._node.begun else ["starting: reports are taken in, nothing is decided or sent yet"]
 
 
 def web_settings(config: Config, keys: Sequence[bytes]) -> WebSettings:

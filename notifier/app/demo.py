@@ -142,7 +142,7 @@ async def _play(config: Config, url: str, shown: Stage, clock: DemoClock, pace_s
         for person in (anna, ben):
             # Also wakes whoever waits by a clock that has jumped.
             await cast.wish(caller, person)
-            shown.say(f"{person.name} ({person.mailbox.user}), {person.told}.")
+            shown.say(f"{person.name} ({person.mailbox.user}), {person.told}; {person.mailbox.unseen} unread so far.")
         shown.say("Report a mail to Anna yourself:")
         shown.as_it_is(f"  {_report(config, url)}")
         await story.play()

@@ -14,7 +14,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from notifier.app.actions import Actions
 from notifier.app.layers import Layers
-from notifier.app.routes import configured_channels, console_channel
+from notifier.app.routes import CONTACT_ROUTES, configured_channels, console_channel
 from notifier.channels import Channel
 from notifier.channels.breaker import Breaker, BreakerSettings
 from notifier.channels.email import EmailSettings
@@ -23,21 +23,24 @@ from notifier.config.describe import TRIAL_USER
 from notifier.dialects import reparse
 from notifier.engine.identity import person_id
 from notifier.engine.loops import is_our_mail
+from notifier.errors import StoreUnavailable
 from notifier.model.event import Event, MessageSummary
 from notifier.model.recipient import Device, Platform
 from notifier.model.source import SourceRules
 from notifier.render import Renderer
-from notifier.services import Clock, run
+from notifier.services import TROUBLE_S, Clock, run
 from notifier.services.composing import Composer, Sending
-from notifier.services.deciding import Settings
 from notifier.services.dispatcher import Dispatcher
+from notifier.services.facts import Settings
 from notifier.services.janitor import Janitor
+from notifier.services.overdue import Overdue
 from notifier.services.sender import Sender
-from notifier.services.undoer import Undoer
+from notifier.services.undoer import Undoer, forget_unserved, share_of
 from notifier.store.database import Transaction
+from notifier.store.devices import device_id
 from notifier.store.history import History
 from notifier.store.journal import Journal, Stored
-from notifier.store.people import People, device_id
+from notifier.store.people import People
 from notifier.store.sqlite import SqliteDatabase
 from notifier.telemetry import Metrics
 from notifier.web.intake import Intake, Source
@@ -45,6 +48,8 @@ from notifier.web.server import make_application, swap_doors
 
 log = structlog.get_logger()
 
+HANG_UP_S_MAX = 1.0
+"""For all connections to providers at the end."""
 SWEEP_EVERY_S = 60
 SWEEPS_MAX = 50
 """Batches one sweep deletes of each table: 25,000 rows a minute."""
@@ -66,12 +71,17 @@ class Node:
         self.database = database
         self.metrics = Metrics()
         self.layers = Layers(database)
-        self.channels = configured_channels(config, write)
+        self._keys = secret_keys(config)
+        self.channels = configured_channels(config, self._keys, write)
         self.senders: dict[str, Sender] = {}
+        self.undoers: dict[str, Undoer] = {}
+        self.begun = False
+        """Whether anything is decided and sent yet; until then reports are only taken in."""
         self._chance = chance
         self._write = write
-        self._keys = secret_keys(config)
         self._group: asyncio.TaskGroup | None = None
+        self._hands = asyncio.TaskGroup()
+        """What is on its way to a provider: it ends, at the latest, when `_begin` is cancelled."""
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.people = People(database, self.layers.resolve, _domains(config), self._keys[-1])
@@ -79,6 +89,7 @@ class Node:
         self.journal = Journal(database, self.people.erasure_mark)
         self.history = History(database)
         self.janitor = Janitor(database, config.retention, self.metrics)
+        self.overdue = Overdue(database, self.people, self.senders)
         self.composer = Composer(Renderer(), _sending(config, self._keys))
         self.dispatcher = Dispatcher(
             database,
@@ -91,7 +102,6 @@ class Node:
             config.digest.spread,
             self.metrics,
         )
-        self.undoer = Undoer(database, self.channels, clock, self._answered)
         self.intake = Intake(
             self.journal,
             _sources(config),
@@ -122,7 +132,7 @@ class Node:
         return node
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        """Starts every loop in the group; requests may come at once."""
+        """Starts the store; requests may come at once, and everything else goes on once what it needs is there."""
         self._group = group
         self._spawn(self.database.run(), "store")
         for channel in self.channels.values():
@@ -130,8 +140,26 @@ class Node:
         self._spawn(self._begin(), "begin")
 
     async def _begin(self) -> None:
-        """What comes before the first decision; intake does not wait for it."""
-        now = self.clock.now()
+        """What comes before the first decision and the first hand-over; intake does not wait for it. Then it holds what
+        is on its way to a provider, until it is cancelled."""
+        while not self.begun:
+            try:
+                await self._prepare(self.clock.now())
+            except StoreUnavailable as error:
+                log.warning("nothing is decided or sent yet", reason=str(error))
+                await asyncio.sleep(TROUBLE_S)
+            else:
+                self.begun = True
+        async with self._hands:
+            for sender in self.senders.values():
+                self._run_sender(sender)
+            self._spawn(run(self.dispatcher, self.clock), "dispatcher")
+            self._spawn(self._housekeeping(), "housekeeping")
+            await asyncio.Event().wait()
+
+    async def _prepare(self, now: datetime) -> None:
+        """Renames and wishes are known and old leases end; doing it again changes nothing."""
+        await self.journal.open(now)
 
         async def lapse(tx: Transaction) -> None:
             # The lock on the file proves that nobody else lives: every lease ends.
@@ -140,13 +168,11 @@ class Node:
 
         await self.database.transact(lapse)
         await self.layers.open(self.config.preferences)
-        await self.journal.open(now)
+        self.people.forget_cached()  # whoever asked before the layers were there
         if self.config.path is None:
             await self._trial_phone(now)
         await self.ensure_routes()
-        self._spawn(run(self.dispatcher, self.clock), "dispatcher")
-        self._spawn(run(self.undoer, self.clock), "undo")
-        self._spawn(self._housekeeping(), "housekeeping")
+        await forget_unserved(self.database, self.channels)
 
     async def _trial_phone(self, now: datetime) -> None:
         """Nothing is configured: somebody tries it out, and the first event he sends must ring somewhere."""
@@ -158,7 +184,7 @@ class Node:
             name="a phone on the terminal",
             registered=now,
         )
-        await self.people.register_device(person_id(TRIAL_USER), TRIAL_USER, device, b"console", now)
+        await self.people.devices.register(person_id(TRIAL_USER), TRIAL_USER, device, b"console", now)
 
     async def ensure_routes(self) -> None:
         """Where the terminal stands in for providers, every registered device's route has a sender."""
@@ -168,16 +194,24 @@ class Node:
         async def routes(tx: Transaction) -> list[str]:
             return [row[0] for row in await tx.rows("device_routes", {})]
 
-        for route in await self.database.transact(routes):
+        for route in await self.database.read(routes):
             if route not in self.channels:
                 self.channels[route] = console_channel(route, self._write)
                 self._add_sender(self.channels[route])
 
     def _add_sender(self, channel: Channel) -> None:
+        """The route's sender and, where something can be taken back, its undo lane: under one breaker."""
+        undoes = channel.route not in CONTACT_ROUTES
+        in_flight_max = channel.in_flight_max - share_of(channel) if undoes else channel.in_flight_max
+        breaker = Breaker(BreakerSettings(in_flight_max=max(1, in_flight_max)))
+        if undoes:
+            undoer = Undoer(self.database, channel, breaker, self.clock, self._chance, self._answered)
+            undoer.start(self._hands)
+            self.undoers[channel.route] = undoer
         sender = Sender(
             self.database,
             channel,
-            Breaker(BreakerSettings(in_flight_max=channel.in_flight_max)),
+            breaker,
             self.people,
             self.composer,
             self.clock,
@@ -186,12 +220,17 @@ class Node:
             self._answered,
             self.dispatcher.people_changed,
         )
-        assert self._group is not None, "start() comes first"
-        sender.start(self._group)
+        sender.start(self._hands)
         self.senders[channel.route] = sender
         self.metrics.in_flight.labels(channel.route).set_function(lambda: sender.in_flight)
         self.metrics.route_open.labels(channel.route).set_function(lambda: float(sender.is_open))
-        self._spawn(run(sender, self.clock), f"sender {channel.route}")
+        if self.begun:
+            self._run_sender(sender)
+
+    def _run_sender(self, sender: Sender) -> None:
+        self._spawn(run(sender, self.clock), f"sender {sender.route}")
+        if (undoer := self.undoers.get(sender.route)) is not None:
+            self._spawn(run(undoer, self.clock), f"undo {sender.route}")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._group is not None, "start() comes first"
@@ -210,6 +249,7 @@ class Node:
             scheduler.shutdown(wait=False)
 
     async def _sweep(self) -> None:
+        await self.overdue.sweep(self.clock.now())
         for _ in range(SWEEPS_MAX):
             if not await self.janitor.sweep(self.clock.now()):
                 return
@@ -225,15 +265,17 @@ class Node:
         self._cleanups.append(cleanup)
 
     async def stop(self, grace_s: float) -> None:
-        """No new requests, no new claims; what is in flight comes back and is settled, for at most `grace_s`."""
-        for sender in self.senders.values():
-            sender.drain()
+        """No new requests, no new claims; what is in flight comes back and is settled, for at most `grace_s`. What has
+        not come back by then is cancelled, and its lease ends at the next start."""
+        lanes: list[Sender | Undoer] = [*self.senders.values(), *self.undoers.values()]
+        for lane in lanes:
+            lane.drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 for cleanup in self._cleanups:
                     await cleanup()
-                for sender in self.senders.values():
-                    await sender.drained.wait()
+                for lane in lanes if self.begun else ():
+                    await lane.drained.wait()
         for task in reversed(self._tasks):
             task.cancel()
 
@@ -250,8 +292,10 @@ class Node:
         self.dispatcher.people_changed()
 
     async def _close_channels(self) -> None:
-        for channel in self.channels.values():
-            await channel.close()
+        """Nothing is on its way any more: only good-byes are left to say."""
+        async with asyncio.TaskGroup() as group:
+            for channel in self.channels.values():
+                group.create_task(_hang_up(channel), name=f"close {channel.route}")
 
     def _reparse(self, stored: Stored) -> Event:
         rules = self.dispatcher.settings.sources.get(stored.source, SourceRules(name=stored.source))
@@ -267,6 +311,12 @@ class Node:
 
     def _taken_in(self, source: str, dialect: str, result: str, number: int) -> None:
         self.metrics.intake_events.labels(source, dialect, result).inc(number)
+
+
+async def _hang_up(channel: Channel) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(HANG_UP_S_MAX):
+            await channel.close()
 
 
 def _rules(config: Config) -> dict[str, SourceRules]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from notifier.app.serving import system_clock
 from notifier.config import Config
 from notifier.services.janitor import Janitor
-from notifier.store.sqlite import SqliteDatabase, copy_database
+from notifier.store.opening import copy_database
+from notifier.store.sqlite import SqliteDatabase
 from notifier.telemetry import Metrics
 
 

@@ -7,7 +7,7 @@ devices without one get a console channel as they appear.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from notifier.channels import Channel
 from notifier.channels.apns import ApnsChannel
@@ -20,7 +20,9 @@ from notifier.config import Config
 CONTACT_ROUTES = ("sms", "email")
 
 
-def configured_channels(config: Config, write: Callable[[str], None] | None = None) -> dict[str, Channel]:
+def configured_channels(
+    config: Config, keys: Sequence[bytes], write: Callable[[str], None] | None = None
+) -> dict[str, Channel]:
     """Route → channel, for every section; the contacts' routes on the terminal where it stands in."""
     channels: dict[str, Channel] = {}
     for app, apns in config.channels.apns.items():
@@ -28,7 +30,7 @@ def configured_channels(config: Config, write: Callable[[str], None] | None = No
     for app, fcm in config.channels.fcm.items():
         channels[f"fcm.{app}"] = FcmChannel(app, fcm)
     if config.channels.sms is not None:
-        channels["sms"] = SmsChannel(config.channels.sms)
+        channels["sms"] = SmsChannel(config.channels.sms, key=keys[0])
     if config.channels.email is not None:
         channels["email"] = EmailChannel(config.channels.email)
     if config.channels.console:

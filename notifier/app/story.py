@@ -7,7 +7,6 @@ comes from the console channels, outcomes and reasons come from the history; not
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime, time, timedelta
@@ -19,7 +18,7 @@ from notifier.app.caller import Answer, Caller
 from notifier.app.cast import Person
 from notifier.app.restamp import Body, Letter
 from notifier.app.stage import Stage
-from notifier.engine.explain import MEDIA
+from notifier.engine.sentences import ENGLISH
 
 POLL_S = 0.1
 WAIT_S_MAX = 15.0
@@ -39,7 +38,6 @@ NIGHT = time(23, 30)
 ENDED = frozenset({"sent", "digested", "collapsed", "suppressed", "retracted", "expired", "stale", "failed", "unknown"})
 CAUSES = {"read": "the message was read"}
 """Why something was taken back, in words."""
-INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d[0-9:.]*(?:Z|[+-]\d\d:\d\d)")
 
 LUNCH = Letter(sender="Sue Sender", address="sue@example.net", subject="Lunch today?", snippet="At noon, as always?")
 MINUTES = Letter(sender="Max Weber", address="max@example.net", subject="Minutes of Monday", snippet="Please look.")
@@ -86,7 +84,7 @@ class Story:
             self._new_network,
             self._at_night,
             self._digest,
-            self._all_read,
+            self._read_all_that_came,
         )
         while True:
             self._round += 1
@@ -195,9 +193,9 @@ class Story:
         for line in [line for line in text.splitlines() if line.strip()][:DIGEST_LINES_MAX]:
             self._stage.quote(line)
 
-    async def _all_read(self) -> None:
-        """So that the next round begins as this one did."""
-        self._stage.scene("Dovecot and Cyrus report room in Anna's mailbox, and that both have read everything")
+    async def _read_all_that_came(self) -> None:
+        """What came, that is: so the next round begins as this one did, with what was unread before it."""
+        self._stage.scene("Dovecot and Cyrus report room in Anna's mailbox, and that both have read all that came")
         shown, anna, ben = self._stage.shown, self._anna.mailbox, self._ben.mailbox
         within = restamp.dovecot_quota(anna, "QuotaWithin", 80, self._now())
         await self._report(self._anna, "dovecot", within)
@@ -236,13 +234,12 @@ class Story:
 
     def _why(self, person: Person, row: Answer, *media: str) -> None:
         """The history's sentences about these media; "" for those about all of them."""
-        names = tuple(MEDIA.values())
-        wanted = {MEDIA.get(medium, "") for medium in media}
-        zone = ZoneInfo(person.wishes["time_zone"])
+        names = tuple(ENGLISH.media.values())
+        wanted = {ENGLISH.media.get(medium, "") for medium in media}
         for sentence in row["why"]:
             about = next((name for name in names if sentence.startswith(f"{name}:")), "")
             if about in wanted:
-                self._stage.why(INSTANT.sub(lambda found: _local(found[0], zone), sentence))
+                self._stage.why(sentence)
 
 
 def stranger(number: int) -> str:
@@ -259,11 +256,6 @@ def tonight(now: datetime, zone: str) -> datetime:
 
 def _is_about(row: Answer, letter: Letter | None) -> bool:
     return letter is None or (row["message"] is not None and row["message"]["subject"] == letter.subject)
-
-
-def _local(text: str, zone: ZoneInfo) -> str:
-    """A moment as the person's clock shows it."""
-    return f"{datetime.fromisoformat(text.replace('Z', '+00:00')).astimezone(zone):%H:%M:%S}"
 
 
 def _cause(of: dict[str, Any]) -> str:

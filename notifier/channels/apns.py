@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+import structlog
 from aioapns.common import NotificationResult
 from aioapns.exceptions import MaxAttemptsExceeded
 
+from notifier.channels import InTime
 from notifier.channels.apns_client import ApnsClient, ProviderToken, PushRequest
-from notifier.channels.http2 import Ambiguous, NotSent
+from notifier.channels.bounded import BoundedChannel
+from notifier.channels.http2_exchange import Ambiguous, NotSent
 from notifier.channels.http2_pool import Address, host_and_port, tls_context
 from notifier.channels.push import PAYLOAD_BYTES_MAX, fit_payload, not_delivered, word
 from notifier.model.message import Message, Push, PushKind
@@ -34,6 +37,8 @@ from notifier.model.notification import (
 )
 from notifier.model.recipient import Environment
 
+log = structlog.get_logger()
+
 SERVERS: Final = {
     Environment.PRODUCTION: "api.push.apple.com:443",
     Environment.SANDBOX: "api.sandbox.push.apple.com:443",
@@ -43,6 +48,10 @@ SERVER_TROUBLE_S: Final = 900.0
 """Apple on 500 and 503: try again after 15 minutes."""
 TOKEN_CHURN_S: Final = 60.0
 """After TooManyProviderTokenUpdates; the token itself stays for its 20 minutes."""
+FOREIGN_TOKEN: Final = "DeviceTokenNotForTopic"
+"""The device token of another app."""
+ALARMS_APART: Final = timedelta(hours=1)
+"""One for the route, however many tokens are refused so."""
 
 
 class ApnsSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -186,7 +195,7 @@ Answer = Callable[[str, datetime | None], Outcome]
 
 REASONS: Final[dict[tuple[str, str], Answer]] = {
     ("400", "BadDeviceToken"): lambda code, since: WrongEnvironment(code),
-    ("400", "DeviceTokenNotForTopic"): _dead,  # the token of another app
+    ("400", FOREIGN_TOKEN): _dead,
     **dict.fromkeys(
         [
             ("400", reason)
@@ -243,32 +252,18 @@ def _since(timestamp_ms: int | None) -> datetime | None:
         return None
 
 
-class ApnsChannel:
+class ApnsChannel(BoundedChannel):
     """Pushes of one app to Apple. Connections open with the first push, one pool for each environment."""
 
     def __init__(self, app: str, settings: ApnsSettings) -> None:
-        self._app = app
+        super().__init__(f"apns.{app}", settings.time_limit_s, settings.in_flight_max)
         self._settings = settings
         self._token = ProviderToken.shared(settings.key, settings.key_id, settings.team_id)
         self._tls = tls_context(settings.ca_file)
         self._clients: dict[Environment, ApnsClient] = {}
-        self._in_flight = 0
-        self._closed = False
+        self._alarm_at = datetime.min.replace(tzinfo=UTC)
 
-    @property
-    def route(self) -> str:
-        return f"apns.{self._app}"
-
-    @property
-    def time_limit_s(self) -> float:
-        return self._settings.time_limit_s
-
-    @property
-    def in_flight_max(self) -> int:
-        return self._settings.in_flight_max
-
-    async def send(self, message: Message, now: datetime) -> Outcome:
-        """One push, one answer; more than `in_flight_max` at once are turned away as transient."""
+    async def _hand_over(self, message: Message, now: datetime, in_time: InTime) -> Outcome:
         if not isinstance(message, Push):
             return BadMessage("not_a_push")
         if (refusal := _refusal(message)) is not None:
@@ -276,46 +271,45 @@ class ApnsChannel:
         headers, payload = headers_and_payload(message, self._settings, now)
         if len(payload) > PAYLOAD_BYTES_MAX:
             return BadMessage("PayloadTooLarge")
-        if self._in_flight >= self.in_flight_max:
-            return Transient("in_flight_max")
-        self._in_flight += 1
         try:
-            return await self._deliver(message, headers, payload, now)
+            result = await self._deliver(message, headers, payload, now, in_time)
         except (NotSent, Ambiguous) as error:
             return not_delivered(error)
         except MaxAttemptsExceeded:
             return Transient("refused_stream")
-        finally:
-            self._in_flight -= 1
-
-    async def _deliver(self, push: Push, headers: dict[str, str], payload: bytes, now: datetime) -> Outcome:
-        client = self._client(push.environment)
-        deadline = asyncio.get_running_loop().time() + self._settings.time_limit_s
-        authorization = self._token.header(now)
-        headers["authorization"] = authorization.decode()
-        result = await client.send_notification(PushRequest(push.token, headers, payload, deadline))
-        if result.description == "ExpiredProviderToken" and self._token.renewed(authorization, now):
-            headers["authorization"] = self._token.header(now).decode()
-            result = await client.send_notification(PushRequest(push.token, headers, payload, deadline))
+        if result.description == FOREIGN_TOKEN:
+            self._alarm(now)
         return outcome(result)
 
+    async def _deliver(
+        self, push: Push, headers: dict[str, str], payload: bytes, now: datetime, in_time: InTime
+    ) -> NotificationResult:
+        client = self._client(push.environment)
+        deadline = asyncio.get_running_loop().time() + self.time_limit_s
+        authorization = self._token.header(now)
+        headers["authorization"] = authorization.decode()
+        result = await client.send_notification(PushRequest(push.token, headers, payload, deadline, in_time))
+        if result.description == "ExpiredProviderToken" and self._token.renewed(authorization, now):
+            headers["authorization"] = self._token.header(now).decode()
+            result = await client.send_notification(PushRequest(push.token, headers, payload, deadline, in_time))
+        return result
+
     def _client(self, environment: Environment) -> ApnsClient:
-        if self._closed:
-            raise NotSent("channel_closed")
         if (client := self._clients.get(environment)) is None:
             host, port = host_and_port(self._settings.server_of(environment))
             client = ApnsClient(
-                self._settings.topic,
-                Address(host, port, self._tls),
-                self._settings.time_limit_s,
-                self._settings.connections_max,
+                self._settings.topic, Address(host, port, self._tls), self.time_limit_s, self._settings.connections_max
             )
             self._clients[environment] = client
         return client
 
-    async def close(self) -> None:
-        """Lets what is in flight finish for its time limit, then hangs up."""
-        self._closed = True
+    def _alarm(self, now: datetime) -> None:
+        """Each such token dies by itself; that there are any says that `topic` or the apps' registration is wrong."""
+        if now >= self._alarm_at:
+            self._alarm_at = now + ALARMS_APART
+            log.error("route needs the operator", route=self.route, code=FOREIGN_TOKEN, topic=self._settings.topic)
+
+    async def _hang_up(self) -> None:
         for client in self._clients.values():
             await client.pool.drain()
 

@@ -1,5 +1,4 @@
-"""Under aioapns: a provider token shared by all connections, a protocol class that loses nothing, a pool that waits for
-nobody.
+"""Under aioapns: one provider token for all connections, connections that lose nothing, a pool that waits for nobody.
 
 aioapns keeps what it is good for: its API, its request and result, its loop over connections. Each part replaced here
 has a fault that is a test in `tests/integration/test_push_faults.py`: the protocol class loses and repeats pushes, the
@@ -9,25 +8,25 @@ Apple answers with 429 TooManyProviderTokenUpdates.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 from weakref import WeakValueDictionary
 
 import jwt
 import msgspec
 from aioapns import APNs, NotificationRequest
 from aioapns.common import NotificationResult
-from aioapns.connection import APNsKeyConnectionPool, AuthorizationHeaderProvider
+from aioapns.connection import APNsKeyConnectionPool
 from aioapns.exceptions import ConnectionClosed
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from notifier.channels.http2 import Connection, Limits, Refused, Response
+from notifier.channels import InTime
+from notifier.channels.http2 import Connection, Limits
 from notifier.channels.http2_engine import Header
+from notifier.channels.http2_exchange import Refused, Response
 from notifier.channels.http2_pool import CONNECT_LIMIT_S, Address, Pool, connect
 from notifier.errors import ConfigError
 
@@ -88,15 +87,17 @@ class ProviderToken:
 
 
 class PushRequest(NotificationRequest):
-    """aioapns' request with headers and body made ready, and the loop time by which it must be answered."""
+    """aioapns' request with headers and body made ready, the loop time by which it must be answered, and whether what
+    was checked before it still holds."""
 
-    __slots__ = ("deadline", "fields", "payload")
+    __slots__ = ("deadline", "fields", "in_time", "payload")
 
-    def __init__(self, token: str, headers: dict[str, str], payload: bytes, deadline: float | None) -> None:
+    def __init__(self, token: str, headers: dict[str, str], payload: bytes, deadline: float, in_time: InTime) -> None:
         super().__init__(token, {}, headers["apns-id"])
         self.fields: list[Header] = [(name.encode(), value.encode()) for name, value in headers.items()]
         self.payload = payload
         self.deadline = deadline
+        self.in_time = in_time
 
 
 class Moved(ConnectionClosed):
@@ -112,57 +113,19 @@ _read_body = msgspec.json.Decoder(_Body).decode
 
 
 class ApnsProtocol(Connection):
-    """For `APNs(…).pool.protocol_class`. Sends PushRequests, and plain NotificationRequests as aioapns would."""
+    """What aioapns' pool holds: a connection that sends PushRequests."""
 
-    APNS_SERVER = "api.push.apple.com"
-    APNS_PORT = 443
-    LIMITS = Limits(cautious=True)
-
-    def __init__(
-        self,
-        apns_topic: str,
-        loop: asyncio.AbstractEventLoop | None = None,
-        on_connection_lost: Callable[[Any], None] | None = None,
-        auth_provider: AuthorizationHeaderProvider | None = None,
-    ) -> None:
-        host = f"[{self.APNS_SERVER}]" if ":" in self.APNS_SERVER else self.APNS_SERVER
-        authority = host if self.APNS_PORT == 443 else f"{host}:{self.APNS_PORT}"
-        pseudo = ((b":method", b"POST"), (b":scheme", b"https"), (b":authority", authority.encode()))
-        super().__init__(self.LIMITS, pseudo, on_leaving=on_connection_lost)
-        self._topic = apns_topic
-        self._auth_provider = auth_provider
-
-    @property
-    def is_busy(self) -> bool:
-        return self.leaving or self.full or self.suspect
-
-    async def send_notification(self, request: NotificationRequest) -> NotificationResult:
-        """Raises Moved where another connection may send it, NotSent and Ambiguous where it ends here."""
-        push = request if isinstance(request, PushRequest) else self._ready(request)
+    async def send_notification(self, request: PushRequest) -> NotificationResult:
+        """Raises Moved where another connection may send it; NotSent, Ambiguous and TooLate where it ends here."""
         path = b"/3/device/" + request.device_token.encode()
         try:
-            response = await self.post(path, push.payload, push.fields, push.deadline)
+            response = await self.post(path, request.payload, request.fields, request.deadline, request.in_time)
         except Refused as error:
             raise Moved(error.code) from error
         result = _result(request.notification_id, response)
         if result.description in RECONNECT:
             self.close()
         return result
-
-    def _ready(self, request: NotificationRequest) -> PushRequest:
-        headers = {"apns-id": request.notification_id, "apns-topic": request.apns_topic or self._topic}
-        for name, value in (
-            ("apns-priority", request.priority),
-            ("apns-collapse-id", request.collapse_key),
-            ("apns-push-type", request.push_type and request.push_type.value),
-            ("authorization", self._auth_provider and self._auth_provider.get_header()),
-        ):
-            if value is not None:
-                headers[name] = str(value)
-        if request.time_to_live is not None:
-            expires = datetime.now(UTC) + timedelta(seconds=request.time_to_live)
-            headers["apns-expiration"] = str(int(expires.timestamp()))
-        return PushRequest(request.device_token, headers, msgspec.json.encode(request.message), None)
 
 
 def _result(notification_id: str, response: Response) -> NotificationResult:
@@ -181,18 +144,16 @@ class ApnsPool(APNsKeyConnectionPool):
 
     def __init__(self, topic: str, address: Address, time_limit_s: float, connections_max: int) -> None:
         super().__init__("", "", "", topic, connections_max, ssl_context=address.tls)  # requests bring their own token
-
-        class Protocol(ApnsProtocol):
-            APNS_SERVER, APNS_PORT = address.host, address.port
-            LIMITS = Limits(time_limit_s=time_limit_s, cautious=True)
-
-        self.protocol_class = Protocol  # type: ignore[assignment]  # aioapns' seam: same calls, no common base
-        self._make = lambda: Protocol(topic, self.loop, self._pool.left)
+        limits = Limits(time_limit_s=time_limit_s, cautious=True)
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        authority = host if address.port == 443 else f"{host}:{address.port}"
+        pseudo = ((b":method", b"POST"), (b":scheme", b"https"), (b":authority", authority.encode()))
+        self._pool: Pool[ApnsProtocol] = Pool(self.create_connection, connections_max)
+        self._make = lambda: ApnsProtocol(limits, pseudo, on_leaving=self._pool.left)
         self._address = address
         self._connect_limit_s = min(CONNECT_LIMIT_S, time_limit_s)
-        self._pool: Pool[ApnsProtocol] = Pool(self.create_connection, connections_max)
 
-    async def create_connection(self) -> ApnsProtocol:  # type: ignore[override]  # as above
+    async def create_connection(self) -> ApnsProtocol:  # type: ignore[override]  # same calls, no common base
         return await connect(self._make, self._address, self._connect_limit_s)
 
     async def acquire(self) -> ApnsProtocol:  # type: ignore[override]  # as above

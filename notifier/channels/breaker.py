@@ -3,8 +3,9 @@
 Three troubles, told apart because they call for different patience:
 
 - *failing*: `failures_max` failures in a row. The route opens, then one probe at a time decides; the wait doubles.
-- *config*: credentials or permissions. Only what no answer contradicts pauses the route: `config_troubles_max` in a
-  row, since one registered token of a foreign project (FCM SENDER_ID_MISMATCH) must not silence everybody's phones.
+- *config*: credentials or permissions. One such answer pauses the route, one probe at a time decides, and the wait
+  doubles. Where it may be one device's registration that is wrong (FCM SENDER_ID_MISMATCH: a token of a foreign
+  project, which must not silence everybody's phones) only `config_troubles_max` in a row do.
 - *throttled*: until the time the provider named, else a doubling wait; nothing is wrong, so no probe afterwards.
 
 An outcome of one device (dead, throttled, malformed) proves that the provider is well. Times are monotonic seconds.
@@ -32,6 +33,7 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The first wait after failures; doubled by every failed probe."""
     open_max_s: float = 300.0
     config_troubles_max: int = 3
+    """In a row, of those that may be one device's."""
     config_pause_s: float = 60.0
     """The first wait after configuration trouble; doubled by every failed probe."""
     config_pause_max_s: float = 3600.0
@@ -110,10 +112,13 @@ class Breaker:
                 self._failures += 1
                 if self.gate is Gate.PROBING or self._failures >= self._settings.failures_max:
                     self._open(code, now, self._settings.open_s, self._settings.open_max_s)
-            case ConfigTrouble(code=code):
+            case ConfigTrouble(code=code, scope="target"):
                 self._config_troubles += 1
-                if self.gate is Gate.PROBING or self._config_troubles >= self._settings.config_troubles_max:
+                self._probe = False  # it says nothing of the others: the next one is tried
+                if self._config_troubles >= self._settings.config_troubles_max:
                     self._open(code, now, self._settings.config_pause_s, self._settings.config_pause_max_s)
+            case ConfigTrouble(code=code):
+                self._open(code, now, self._settings.config_pause_s, self._settings.config_pause_max_s)
             case Throttled(after_s=after_s, scope="route"):
                 self._throttle(now, after_s)
                 self._close()
@@ -134,6 +139,7 @@ class Breaker:
             return  # those that were in flight when it opened tell nothing new
         self._wait_s = min(max(first_s, self._wait_s * 2), max_s)
         self._opens_at = now + self._wait_s
+        self._config_troubles = 0
         self.gate, self.code = Gate.OPEN, code
 
     def _close(self) -> None:

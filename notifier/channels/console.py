@@ -15,6 +15,8 @@ from datetime import datetime
 from email.message import EmailMessage
 from typing import Final, assert_never
 
+from notifier.channels import InTime, TooLate
+from notifier.channels.bounded import BoundedChannel
 from notifier.model.message import Mail, Message, Push, PushKind, Sms
 from notifier.model.notification import Accepted, Outcome, Urgency
 
@@ -32,31 +34,21 @@ SOUND: Final = {
 }
 
 
-class ConsoleChannel:
+class ConsoleChannel(BoundedChannel):
     """Accepts everything and shows it: the route's stand-in until it has credentials."""
 
     def __init__(self, route: str, write: Callable[[str], None]) -> None:
-        self._route = route
+        super().__init__(route, TIME_LIMIT_S, IN_FLIGHT_MAX)
         self._write = write
 
-    @property
-    def route(self) -> str:
-        return self._route
-
-    @property
-    def time_limit_s(self) -> float:
-        return TIME_LIMIT_S
-
-    @property
-    def in_flight_max(self) -> int:
-        return IN_FLIGHT_MAX
-
-    async def send(self, message: Message, now: datetime) -> Outcome:
+    async def _hand_over(self, message: Message, now: datetime, in_time: InTime) -> Outcome:
         """Writes one line without a line break; `reference` is the message's own id."""
-        self._write(f"[{self._route} → {_target(message)}] {line_of(message)}")
+        if not in_time():
+            raise TooLate
+        self._write(f"[{self.route} → {_target(message)}] {line_of(message)}")
         return Accepted(str(message.id))
 
-    async def close(self) -> None:
+    async def _hang_up(self) -> None:
         """Nothing is ever in flight."""
 
 
@@ -96,7 +88,7 @@ def _push(push: Push) -> str:
         case PushKind.BADGE:
             return _noted(badge or "badge")
         case PushKind.DISMISS:
-            below = [f"{place.mailbox} up to {place.uid}" for place in push.below]
+            below = [f"{mark.mailbox} below {mark.below_uid}" for mark in push.below]
             what = [f"{len(push.dismiss)} shown"] if push.dismiss else []
             return _noted(f"takes back {_joined(', ', *what, *below)}", badge)
         case PushKind.WAKE:

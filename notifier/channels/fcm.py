@@ -24,9 +24,11 @@ import msgspec
 from pyfcm import FCMNotification
 from pyfcm.errors import AuthenticationError, FCMError
 
-from notifier.channels import fcm_errors
+from notifier.channels import InTime, fcm_errors
+from notifier.channels.bounded import BoundedChannel
 from notifier.channels.fcm_token import AccessToken, TokenRefused
-from notifier.channels.http2 import Ambiguous, Connection, Limits, NotSent, Response
+from notifier.channels.http2 import Connection, Limits
+from notifier.channels.http2_exchange import Ambiguous, NotSent, Response
 from notifier.channels.http2_pool import CONNECT_LIMIT_S, Address, Pool, connect, tls_context
 from notifier.channels.push import PAYLOAD_BYTES_MAX, fit_payload, not_delivered
 from notifier.errors import ConfigError
@@ -36,7 +38,6 @@ from notifier.model.notification import (
     BadMessage,
     ConfigTrouble,
     Outcome,
-    Transient,
     UnknownOutcome,
     Urgency,
 )
@@ -149,11 +150,11 @@ class _PyfcmResponse:
 # The channel
 
 
-class FcmChannel:
+class FcmChannel(BoundedChannel):
     """Pushes of one app to Google. Connections open with the first push. Raises ConfigError for settings that lie."""
 
     def __init__(self, app: str, settings: FcmSettings) -> None:
-        self._app = app
+        super().__init__(f"fcm.{app}", settings.time_limit_s, settings.in_flight_max)
         self._settings = settings
         self._token = AccessToken(settings.service_account)
         self._pyfcm = FCMNotification(
@@ -170,19 +171,6 @@ class FcmChannel:
         pseudo = ((b":method", b"POST"), (b":scheme", url.scheme.encode()), (b":authority", url.netloc.encode()))
         self._pool: Pool[Connection] = Pool(self._open, settings.connections_max)
         self._make = lambda: Connection(limits, pseudo, on_leaving=self._pool.left)
-        self._in_flight = 0
-
-    @property
-    def route(self) -> str:
-        return f"fcm.{self._app}"
-
-    @property
-    def time_limit_s(self) -> float:
-        return self._settings.time_limit_s
-
-    @property
-    def in_flight_max(self) -> int:
-        return self._settings.in_flight_max
 
     def payload(self, push: Push, now: datetime) -> bytes:
         """The request's body; more than PAYLOAD_BYTES_MAX only if it is not the texts. FCM's limit is on part of it."""
@@ -193,8 +181,7 @@ class FcmChannel:
 
         return fit_payload(made, push.title, push.body)
 
-    async def send(self, message: Message, now: datetime) -> Outcome:
-        """One push, one answer; more than `in_flight_max` at once are turned away as transient."""
+    async def _hand_over(self, message: Message, now: datetime, in_time: InTime) -> Outcome:
         if not isinstance(message, Push):
             return BadMessage("not_a_push")
         if message.kind is PushKind.BADGE and message.badge is None:
@@ -202,32 +189,27 @@ class FcmChannel:
         payload = self.payload(message, now)
         if len(payload) > PAYLOAD_BYTES_MAX:
             return BadMessage("payload_too_large")
-        if self._in_flight >= self.in_flight_max:
-            return Transient("in_flight_max")
-        self._in_flight += 1
         try:
-            return await self._deliver(payload, now)
+            return await self._deliver(payload, now, in_time)
         except (NotSent, Ambiguous) as error:
             return not_delivered(error)
         except TokenRefused as error:
             return ConfigTrouble(str(error))
-        finally:
-            self._in_flight -= 1
 
-    async def _deliver(self, payload: bytes, now: datetime) -> Outcome:
+    async def _deliver(self, payload: bytes, now: datetime, in_time: InTime) -> Outcome:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._settings.time_limit_s
-        authorization = await self._token.header(now, self._settings.time_limit_s)
-        response = await self._post(payload, authorization, deadline)
+        deadline = loop.time() + self.time_limit_s
+        authorization = await self._token.header(now, self.time_limit_s)
+        response = await self._post(payload, authorization, deadline, in_time)
         stale = response.status == 401 and fcm_errors.read(response).code in ("UNAUTHENTICATED", "")
         if stale and await self._token.renewed(authorization, now, deadline - loop.time()):
             authorization = await self._token.header(now, deadline - loop.time())
-            response = await self._post(payload, authorization, deadline)
+            response = await self._post(payload, authorization, deadline, in_time)
         return self._outcome(response, now)
 
-    async def _post(self, payload: bytes, authorization: bytes, deadline: float) -> Response:
+    async def _post(self, payload: bytes, authorization: bytes, deadline: float, in_time: InTime) -> Response:
         fields = ((b"content-type", b"application/json"), (b"authorization", authorization))
-        return await self._pool.post(self._path, payload, fields, deadline)
+        return await self._pool.post(self._path, payload, fields, deadline, in_time)
 
     def _outcome(self, response: Response, now: datetime) -> Outcome:
         try:
@@ -238,12 +220,11 @@ class FcmChannel:
             return UnknownOutcome("unreadable_answer")  # 200, but by whom?
 
     async def _open(self) -> Connection:
-        return await connect(self._make, self._address, min(CONNECT_LIMIT_S, self._settings.time_limit_s))
+        return await connect(self._make, self._address, min(CONNECT_LIMIT_S, self.time_limit_s))
 
-    async def close(self) -> None:
-        """Lets what is in flight finish for its time limit, then hangs up."""
+    async def _hang_up(self) -> None:
+        self._token.close()
         await self._pool.close()
-        await self._token.close()
 
 
 def _address(settings: FcmSettings) -> Address:

@@ -20,7 +20,7 @@ from pyfcm.errors import (
     InvalidDataError,
 )
 
-from notifier.channels.http2 import Response
+from notifier.channels.http2_exchange import Response
 from notifier.channels.push import word
 from notifier.channels.retry_after import retry_after_s
 from notifier.model.notification import BadMessage, ConfigTrouble, DeadTarget, Outcome, Throttled, Transient
@@ -87,6 +87,10 @@ def _config(code: str, error: Error, wait_s: float | None) -> Outcome:
     return ConfigTrouble(code)
 
 
+def _foreign(code: str, error: Error, wait_s: float | None) -> Outcome:
+    return ConfigTrouble(code, scope="target")
+
+
 def _bad(code: str, error: Error, wait_s: float | None) -> Outcome:
     return BadMessage(code)
 
@@ -96,7 +100,7 @@ Answer = Callable[[str, Error, float | None], Outcome]
 CODES: Final[dict[tuple[type[FCMError], str], Answer]] = {
     (FCMNotRegisteredError, "UNREGISTERED"): _dead,
     (InvalidDataError, "INVALID_ARGUMENT"): _invalid,
-    (FCMSenderIdMismatchError, "SENDER_ID_MISMATCH"): _config,  # it may be our project that is wrong
+    (FCMSenderIdMismatchError, "SENDER_ID_MISMATCH"): _foreign,  # it may be our project that is wrong
     # The project's credentials for another platform: it must not pause the route, so it is a dead letter to replay.
     (AuthenticationError, "THIRD_PARTY_AUTH_ERROR"): _bad,
     (AuthenticationError, "APNS_AUTH_ERROR"): _bad,

@@ -7,6 +7,9 @@ one a batch, on the calling thread.
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -15,7 +18,7 @@ from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 
-from notifier.channels.http2 import NotSent
+from notifier.channels.http2_exchange import NotSent
 from notifier.errors import ConfigError, NotifierError
 
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
@@ -66,7 +69,7 @@ class AccessToken:
         """The fetch under way, or a new one: who waits for it may leave, it goes on."""
         if self._fetching is None:
             self._fetched = now
-            self._fetching = asyncio.get_running_loop().run_in_executor(None, self._refresh)
+            self._fetching = _in_thread(self._refresh)
             self._fetching.add_done_callback(self._done)
         return self._fetching
 
@@ -82,10 +85,26 @@ class AccessToken:
             self._header = f"Bearer {self.credentials.token}".encode()
             self._expires = fetching.result()
 
-    async def close(self) -> None:
-        """Waits for a fetch under way, which its own limit ends."""
+    def close(self) -> None:
+        """Nobody waits for a fetch under way any more."""
         if self._fetching is not None:
-            await asyncio.wait([self._fetching])
+            self._fetching.cancel()
+
+
+def _in_thread(work: Callable[[], datetime]) -> asyncio.Future[datetime]:
+    """In a daemon thread: the loop's executor would keep a process that ends waiting for Google."""
+    fetched: Future[datetime] = Future()
+
+    def run() -> None:
+        if not fetched.set_running_or_notify_cancel():
+            return
+        try:
+            fetched.set_result(work())
+        except Exception as error:
+            fetched.set_exception(error)
+
+    threading.Thread(target=run, name="fcm token", daemon=True).start()
+    return asyncio.wrap_future(fetched)
 
 
 async def _until(fetching: asyncio.Future[datetime], limit_s: float) -> None:

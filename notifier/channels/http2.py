@@ -1,9 +1,7 @@
 """One HTTP/2 client connection: many requests at once, each with one answer, in time, or an honest word why not.
 
-The word that matters is whether a request can be repeated: `NotSent` (its last byte never left, or the peer says it
-refused it) can; `Ambiguous` (the line was cut or silent after it left) may have been acted on. aioapns' own protocol
-class loses answers, repeats pushes and hangs (its faults are tests in `tests/integration/test_push_faults.py`), hence
-this one, which APNs and FCM share. What it does about the peer:
+aioapns' own protocol class loses answers, repeats pushes and hangs (its faults are tests in
+`tests/integration/test_push_faults.py`), hence this one, which APNs and FCM share. What it does about the peer:
 
 - streams as many as the peer's SETTINGS allow, none before they have arrived, the rest waits in order;
 - one write per turn of the loop, however many requests began in it;
@@ -21,6 +19,7 @@ from typing import Final, cast
 
 import msgspec
 
+from notifier.channels import InTime, TooLate, always
 from notifier.channels.http2_engine import (
     NO_ERROR,
     REFUSED_STREAM,
@@ -30,36 +29,14 @@ from notifier.channels.http2_engine import (
     Header,
     default_engine,
 )
-from notifier.errors import NotifierError
+from notifier.channels.http2_exchange import Ambiguous, Exchange, NotSent, Refused, Response
 
-BODY_BYTES_MAX: Final = 65_536
-"""Of an answer; what is longer is cut, its stream reset."""
 STREAMS_MAX: Final = 1_000
 """In flight on one connection, however many more the peer allows."""
 WAITING_MAX: Final = 10_000
 """Requests that may wait for a stream; one more is NotSent."""
 BEGIN_S_MIN: Final = 0.05
 """What has waited until less than this is left is not begun: it would only leave to become Ambiguous."""
-
-
-class NotSent(NotifierError):
-    """The peer cannot have acted on it: repeating is safe. `code` is a word for receipts, never private text."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-class Refused(NotSent):
-    """This connection will not carry it; another one may at once."""
-
-
-class Ambiguous(NotifierError):
-    """It left, and no answer came: it may have been acted on. `code` as for NotSent."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,39 +53,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     cautious: bool = False
     """One request at a time until one was answered other than 403: APNs allows one stream until it has seen a valid
     provider token, whatever its SETTINGS say."""
-
-
-class Response(msgspec.Struct, frozen=True):
-    """A whole answer, its body cut to BODY_BYTES_MAX."""
-
-    status: int
-    headers: Sequence[Header]
-    body: bytes
-
-    def header(self, name: bytes) -> bytes:
-        """The first field of that lower-case name, b"" if there is none."""
-        return next((value for field, value in self.headers if field == name), b"")
-
-
-class _Exchange:
-    """One request under way, and what has come of its answer."""
-
-    __slots__ = ("answer", "body", "deadline", "headers", "received", "received_bytes", "sent")
-
-    def __init__(
-        self, headers: Sequence[Header], body: bytes, answer: asyncio.Future[Response], deadline: float
-    ) -> None:
-        self.sent = headers
-        self.body = body
-        self.answer = answer
-        self.deadline = deadline
-        self.headers: Sequence[Header] = ()
-        self.received: list[bytes] = []
-        self.received_bytes = 0
-
-    def fail(self, error: NotifierError) -> None:
-        if not self.answer.done():  # a caller that was cancelled has left only an ignored answer
-            self.answer.set_exception(error)
 
 
 class Connection(asyncio.Protocol):
@@ -128,8 +72,8 @@ class Connection(asyncio.Protocol):
         self._on_leaving = on_leaving
         self._engine = engine()
         self._transport: asyncio.Transport | None = None
-        self._streams: dict[int, _Exchange] = {}
-        self._waiting: deque[_Exchange] = deque()
+        self._streams: dict[int, Exchange] = {}
+        self._waiting: deque[Exchange] = deque()
         self._streams_max = 0  # RFC 9113 §3.4: the peer's SETTINGS come first
         self._cautious = limits.cautious
         self._submitted = self._written = 0  # the highest stream id given to the engine, and to the transport
@@ -165,8 +109,16 @@ class Connection(asyncio.Protocol):
         """Another request would wait for longer than the first answers take."""
         return not self._probation and self.load >= min(self._streams_max, STREAMS_MAX)
 
-    async def post(self, path: bytes, body: bytes, fields: Sequence[Header], deadline: float | None = None) -> Response:
-        """The answer, by `deadline` (loop time; default: the time limit from now). Raises NotSent or Ambiguous.
+    async def post(
+        self,
+        path: bytes,
+        body: bytes,
+        fields: Sequence[Header],
+        deadline: float | None = None,
+        in_time: InTime = always,
+    ) -> Response:
+        """The answer, by `deadline` (loop time; default: the time limit from now). Raises NotSent or Ambiguous, and
+        TooLate if `in_time` says no when its stream could begin.
 
         A caller that is cancelled hurts nobody; its request may have left all the same."""
         if self._leaving:
@@ -177,7 +129,7 @@ class Connection(asyncio.Protocol):
         elif deadline <= now:
             raise NotSent("timeout")
         headers = [*self._pseudo, (b":path", path), *fields]
-        exchange = _Exchange(headers, body, self._loop.create_future(), deadline)
+        exchange = Exchange(headers, body, self._loop.create_future(), deadline, in_time)
         if self._waiting or not self._has_room:
             if len(self._waiting) >= WAITING_MAX:
                 raise NotSent("too_many_waiting")
@@ -245,9 +197,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, stream_id: int, chunk: bytes) -> None:
         if (exchange := self._streams.get(stream_id)) is None:
             return
-        exchange.received.append(chunk)
-        exchange.received_bytes += len(chunk)
-        if exchange.received_bytes > BODY_BYTES_MAX:
+        if not exchange.take(chunk):
             self._engine.reset(stream_id)
             self.on_end(stream_id, NO_ERROR)
 
@@ -259,10 +209,8 @@ class Connection(asyncio.Protocol):
             refused = code == REFUSED_STREAM or not self._was_sent(stream_id)
             exchange.fail(Refused("refused_stream") if refused else Ambiguous("stream_reset"))
             return
-        response = _response(exchange)
+        response = exchange.succeed()
         self._cautious = self._cautious and response.status == 403
-        if not exchange.answer.done():
-            exchange.answer.set_result(response)
 
     def on_settings(self, streams_max: int) -> None:
         self._streams_max = streams_max
@@ -286,7 +234,10 @@ class Connection(asyncio.Protocol):
     def _has_room(self) -> bool:
         return len(self._streams) < min(1 if self._cautious else STREAMS_MAX, self._streams_max)
 
-    def _submit(self, exchange: _Exchange) -> None:
+    def _submit(self, exchange: Exchange) -> None:
+        if not exchange.in_time():
+            exchange.fail(TooLate())
+            return
         try:
             self._submitted = self._engine.submit(exchange.sent, exchange.body)
         except EngineClosed:
@@ -413,9 +364,3 @@ class Connection(asyncio.Protocol):
         else:
             due.append(self._heard + self._limits.ping_after_s)
         return min(due)
-
-
-def _response(exchange: _Exchange) -> Response:
-    status = next((value for name, value in exchange.headers if name == b":status"), b"")
-    body = b"".join(exchange.received)[:BODY_BYTES_MAX]
-    return Response(int(status) if status.isdigit() else 0, exchange.headers, body)

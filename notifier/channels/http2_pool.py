@@ -15,8 +15,10 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from notifier.channels.http2 import Connection, NotSent, Refused, Response
+from notifier.channels import InTime, always
+from notifier.channels.http2 import Connection
 from notifier.channels.http2_engine import Header
+from notifier.channels.http2_exchange import NotSent, Refused, Response
 from notifier.errors import ConfigError
 
 CONNECT_LIMIT_S: Final = 10.0
@@ -148,22 +150,31 @@ class Pool(Generic[C]):
             if not opening.done():
                 opening.set_result(None)
 
-    async def post(self, path: bytes, body: bytes, fields: Sequence[Header], deadline: float | None = None) -> Response:
+    async def post(
+        self,
+        path: bytes,
+        body: bytes,
+        fields: Sequence[Header],
+        deadline: float | None = None,
+        in_time: InTime = always,
+    ) -> Response:
         """As `Connection.post`, on whichever connection will have it."""
         refusals = 0
         while True:
             connection = await self.acquire()
             try:
-                return await connection.post(path, body, fields, deadline)
+                return await connection.post(path, body, fields, deadline, in_time)
             except Refused:
                 refusals += 1
                 if refusals == REFUSALS_MAX:
                     raise
 
     async def close(self) -> None:
-        """Lets what is in flight be answered, which its time limit bounds, then hangs up."""
+        """Hangs up. Requests still under way are those whose callers have left: nobody waits for their answers."""
         self._closed = True
         for connection in list(self._connections):
             connection.close()
         for leaving in list(self._leaving):
+            if leaving.load:
+                leaving.abort("channel_closed")
             await asyncio.shield(leaving.closed)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from notifier.channels.fit import fit_bytes
-from notifier.channels.http2 import Ambiguous, NotSent
+from notifier.channels.http2_exchange import Ambiguous, NotSent
 from notifier.model.notification import ConfigTrouble, Outcome, Transient, UnknownOutcome
 
 PAYLOAD_BYTES_MAX: Final = 4_096

@@ -12,7 +12,6 @@ number is kept: Twilio's sentences quote the phone number.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 from contextvars import ContextVar
@@ -21,13 +20,19 @@ from typing import Any, Final
 
 import aiohttp
 import msgspec
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from twilio.base.exceptions import TwilioException
 from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
+from notifier.channels import InTime, TooLate
+from notifier.channels.bounded import BoundedChannel
 from notifier.channels.fit import fit_sms, sms_segments
+from notifier.channels.retry_after import retry_after_s
 from notifier.channels.sms_codes import outcome_of
+from notifier.engine.callback import Sent, address
 from notifier.model.message import Message, Sms
 from notifier.model.notification import (
     Accepted,
@@ -46,7 +51,6 @@ VALIDITY_S: Final = (1, 36_000)
 """Twilio's bounds on how long a message may wait in its queue."""
 SEGMENTS_MAX: Final = 10
 """Twilio takes 1,600 characters; ten parts of 153 stay below."""
-RETRY_AFTER_S_MAX: Final = 3_600.0
 ANSWER_BYTES_MAX: Final = 64 * 1024
 
 
@@ -65,7 +69,7 @@ class SmsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     segments_max: int = 2
     """Parts one SMS may cost; longer text is cut."""
     status_callback: str = ""
-    """Public URL of `/v1/callbacks/twilio/status`; "" for none."""
+    """Public URL of `/v1/callbacks/twilio/status`, to which each attempt's own name is added; "" for none."""
 
     def __post_init__(self) -> None:
         if bool(self.from_) == bool(self.messaging_service_sid):
@@ -79,62 +83,45 @@ class SmsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Exchange:
-    """What the HTTP client saw of one request, beside its answer."""
+    """What the HTTP client must know of one request and saw of it, beside its answer."""
 
-    __slots__ = ("retry_after_s", "sent", "status")
+    __slots__ = ("in_time", "retry_after", "sent", "status")
 
-    def __init__(self) -> None:
+    def __init__(self, in_time: InTime) -> None:
+        self.in_time = in_time
         self.sent = False
         """A byte may have left."""
         self.status = 0
-        self.retry_after_s: float | None = None
+        self.retry_after = ""
 
 
 _exchange: ContextVar[Exchange] = ContextVar("exchange")
 """twilio passes nothing of ours down to the HTTP client, and nothing of the answer's headers up."""
 
 
-class SmsChannel:
+class SmsChannel(BoundedChannel):
     """Sends an SMS by one POST to Twilio; its `Accepted.reference` is the message SID, callbacks name it."""
 
-    def __init__(self, settings: SmsSettings, *, route: str = "sms") -> None:
+    def __init__(self, settings: SmsSettings, *, route: str = "sms", key: bytes = b"") -> None:
+        """`key` signs what is added to the callback's address; without one it is called as it stands."""
+        super().__init__(route, settings.time_limit_s, settings.in_flight_max)
         self._settings = settings
-        self._route = route
-        self._slots = asyncio.Semaphore(settings.in_flight_max)
+        self._key = key
         self._http = _HttpClient(settings)
-        self._closed = False
         # Twilio's client reads TWILIO_EDGE and TWILIO_REGION from the environment and rewrites the host with them.
         no_environment = {"TWILIO_EDGE": "", "TWILIO_REGION": ""}
         client = Client(settings.account_sid, settings.auth_token, http_client=self._http, environment=no_environment)
         client.api.base_url = settings.base_url.rstrip("/")
         self._client = client
 
-    @property
-    def route(self) -> str:
-        return self._route
-
-    @property
-    def time_limit_s(self) -> float:
-        return self._settings.time_limit_s
-
-    @property
-    def in_flight_max(self) -> int:
-        return self._settings.in_flight_max
-
-    def fit(self, text: str) -> str:
-        """`text` cut to the parts one SMS may cost: what is frozen with the hand-over."""
-        return fit_sms(text, self._settings.segments_max)
-
-    async def send(self, message: Message, now: datetime) -> Outcome:
+    async def _hand_over(self, message: Message, now: datetime, in_time: InTime) -> Outcome:
         """One POST, one answer. Text that costs more parts than allowed is cut; nothing else is changed."""
         if not isinstance(message, Sms):
             return BadMessage("not_an_sms")
-        if self._closed:
-            return Transient("closed")
-        exchange = Exchange()
+        exchange = Exchange(in_time)
         token = _exchange.set(exchange)
         try:
-            async with asyncio.timeout(self.time_limit_s), self._slots:
+            async with asyncio.timeout(self.time_limit_s):
                 return await self._post(message, now, exchange)
         except TimeoutError:
             return _lost("timeout", exchange)
@@ -143,20 +130,16 @@ class SmsChannel:
         finally:
             _exchange.reset(token)
 
-    async def close(self) -> None:
-        """Waits for what is in flight, at most the time limit, then hangs up."""
-        self._closed = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.time_limit_s):
-                for _ in range(self.in_flight_max):
-                    await self._slots.acquire()
+    async def _hang_up(self) -> None:
         await self._http.close()
 
     async def _post(self, sms: Sms, now: datetime, exchange: Exchange) -> Outcome:
         try:
             answer = await self._client.messages.create_async(**self._form(sms, now))
         except TwilioException as refusal:
-            return outcome_of(exchange.status, _number(getattr(refusal, "code", None)), exchange.retry_after_s)
+            return outcome_of(
+                exchange.status, _number(getattr(refusal, "code", None)), retry_after_s(exchange.retry_after, now)
+            )
         except (ValueError, TypeError, AttributeError, KeyError):
             # A success whose body is not Twilio's: taken, perhaps, but by whom? And an URL that cannot be one.
             return UnknownOutcome("unreadable_answer") if exchange.sent else ConfigTrouble("unsendable")
@@ -171,7 +154,7 @@ class SmsChannel:
         fits = sms_segments(sms.body).count <= settings.segments_max
         form: dict[str, Any] = {
             "to": sms.to,
-            "body": sms.body if fits else self.fit(sms.body),
+            "body": sms.body if fits else fit_sms(sms.body, settings.segments_max),
             "validity_period": min(max(remaining_s, shortest), longest),
         }
         if settings.messaging_service_sid:
@@ -179,8 +162,12 @@ class SmsChannel:
         else:
             form["from_"] = settings.from_
         if settings.status_callback:
-            form["status_callback"] = settings.status_callback
+            form["status_callback"] = self._callback(sms)
         return form
+
+    def _callback(self, sms: Sms) -> str:
+        url = self._settings.status_callback
+        return address(url, Sent(id=sms.id, attempt=sms.attempt), self._key) if self._key else url
 
 
 def _lost(how: str, exchange: Exchange) -> Outcome:
@@ -223,7 +210,7 @@ class _HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio has no types
             method, uri, data=data, headers=sent, allow_redirects=False, trace_request_ctx=exchange
         ) as response:
             exchange.status = response.status
-            exchange.retry_after_s = _retry_after(response.headers.get("Retry-After"))
+            exchange.retry_after = response.headers.get("Retry-After", "")
             body = await _bounded(response)
             return Response(response.status, body, response.headers)
 
@@ -238,12 +225,25 @@ class _HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio has no types
             trace = aiohttp.TraceConfig()
             trace.on_request_headers_sent.append(_note_sent)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._in_flight_max, keepalive_timeout=KEEPALIVE_S),
+                connector=_Connector(limit=self._in_flight_max, keepalive_timeout=KEEPALIVE_S),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S_MAX),
                 trace_configs=[trace],
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Gives nobody a connection too late to use it: it stays open for the next attempt."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        if not _exchange.get().in_time():
+            connection.release()
+            raise TooLate
+        return connection
 
 
 async def _note_sent(
@@ -260,10 +260,3 @@ async def _bounded(response: aiohttp.ClientResponse) -> str:
         if len(body) > ANSWER_BYTES_MAX:
             raise ValueError("answer too long")
     return body.decode(errors="replace")
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait (RFC 9110 §10.2.3; of its two forms only the seconds are ever sent by Twilio)."""
-    if value is None or not (value.isascii() and value.strip().isdigit()):
-        return None
-    return min(float(value), RETRY_AFTER_S_MAX)

@@ -1,15 +1,16 @@
-"""What Twilio's refusals mean, as one table."""
+"""What Twilio says, as two tables: what its refusals mean, and what the statuses of what it took."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from notifier.model.notification import (
     BadMessage,
     ConfigTrouble,
     DeadTarget,
     Outcome,
+    State,
     Throttled,
     Transient,
     UnknownOutcome,
@@ -59,6 +60,29 @@ OUTCOME_BY_CODE: Final[Mapping[int, Callable[[str], Outcome]]] = {
     30001: Throttled,  # queue overflow
 }
 """Twilio's own warning: meanings may shift. What is not here follows the HTTP status."""
+
+
+class Status(NamedTuple):
+    """What a message's status says of it: what it makes of one whose fate is unknown, and whether it is the last."""
+
+    state: State
+    last: bool = False
+
+
+STATUSES: Final[Mapping[str, Status]] = {
+    # It has the message: that is what «accepted» means. `sent` may be the last that is ever heard.
+    "accepted": Status(State.ACCEPTED),
+    "scheduled": Status(State.ACCEPTED),
+    "queued": Status(State.ACCEPTED),
+    "sending": Status(State.ACCEPTED),
+    "sent": Status(State.ACCEPTED),
+    "delivered": Status(State.ACCEPTED, last=True),
+    "read": Status(State.ACCEPTED, last=True),
+    "undelivered": Status(State.DISCARDED, last=True),
+    "failed": Status(State.DISCARDED, last=True),
+    "canceled": Status(State.DISCARDED, last=True),
+}
+"""`MessageStatus` of a status callback. Any other word (those of incoming messages, and Twilio's next) says nothing."""
 
 
 def outcome_of(status: int, code: int, retry_after_s: float | None = None) -> Outcome:

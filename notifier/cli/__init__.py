@@ -11,6 +11,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,7 @@ from notifier.telemetry import set_up_logging
 
 DONE, FAILED, NOT_STARTED, INTERRUPTED = 0, 1, 2, 130
 
+COLUMNS_MIN = 40
 LISTED_MAX = 100
 """Dead letters shown at once."""
 
@@ -103,16 +105,22 @@ def warn(config: Config) -> None:
 
 def explain(arguments: argparse.Namespace) -> int:
     service = Service(configuration(arguments), arguments.url)
+    spoken = {"language": arguments.language} if arguments.language else {}
     if arguments.event:
-        answer = service.get("users", arguments.user, "notifications", arguments.event)
-        blocks = [show.decision(answer)]
+        answer = service.get("users", arguments.user, "notifications", arguments.event, **spoken)
+        blocks = [show.decision(answer, columns())]
     else:
-        answer = service.get("admin", "decisions", user=arguments.user, limit=arguments.limit)
-        blocks = [show.decision(row) for row in show.rows(answer, "decisions")]
+        answer = service.get("admin", "decisions", user=arguments.user, limit=arguments.limit, **spoken)
+        blocks = [show.decision(row, columns()) for row in show.rows(answer, "decisions")]
     nothing = (
         f"Nothing was decided for {arguments.user} lately: nothing was reported, or the service does not know them."
     )
     return tell(arguments, answer, [line for block in blocks for line in block], nothing)
+
+
+def columns() -> int | None:
+    """Of the terminal; what is read by a program is not broken into lines."""
+    return max(COLUMNS_MIN, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
 
 
 def send_test(arguments: argparse.Namespace) -> int:

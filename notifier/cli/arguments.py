@@ -7,6 +7,8 @@ import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from notifier.engine.sentences import LANGUAGES
+
 EPILOG = """\
 configuration:
   --config F, else the file in NOTIFIER_CONFIG, else the built-in one: it listens on
@@ -54,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "event", metavar="EVENT", nargs="?", help="one event of the list, by its id; default: the last ones"
     )
+    explain.add_argument("--language", choices=sorted(LANGUAGES), help="of the sentences (default: the person's own)")
     explain.add_argument("--limit", type=_count, default=10, metavar="N", help="of the last ones (default: 10)")
 
     send_test = remote(commands, "send-test", "send a test to a person's devices, the whole way, and measure it")

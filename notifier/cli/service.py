@@ -86,4 +86,12 @@ def _understood(status: int, content: bytes) -> Any:
     # RFC 9457: detail is for this occurrence, title for its kind.
     said = str(answer.get("detail") or answer.get("title") or http.client.responses.get(status, "")).rstrip(".")
     hint = " Is operator.token the one the service was started with?" if status in (401, 403) else ""
-    raise Unanswered(f"The service answered {status}: {said}.{hint}")
+    raise Unanswered("\n".join([f"The service answered {status}: {said}.{hint}", *_faults(answer, said)]))
+
+
+def _faults(answer: dict[str, Any], said: str) -> list[str]:
+    """What exactly cannot be accepted, a line each: where it stands, and what would be."""
+    listed = answer.get("errors")
+    faults = [fault for fault in listed if isinstance(fault, dict)] if isinstance(listed, list) else []
+    pairs = [(str(fault.get("pointer", "")), str(fault.get("detail", ""))) for fault in faults]
+    return ["  " + ": ".join(filter(None, pair)) for pair in pairs if pair != ("", said)]

@@ -2,12 +2,15 @@
 
 `data` holds RFC 5423's parameters (their camel case is no attribute name); `type` ends in the event's name, `time` and
 (`source`, `id`) stand in for what RFC 5423 lacks. The attributes stay together under `cloudevents`.
+
+The binary mode (attributes as `ce-*` headers) is not read: what is journalled, and parsed again when it is decided, is
+the body. Who sends it is told so (`binary_mode`).
 """
 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from notifier.dialects.body import Fields, decode
@@ -37,6 +40,17 @@ def opened(envelope: Fields) -> Fields:
         fields.setdefault("timestamp", envelope["time"])
     fields[ATTRIBUTES] = {name: value for name, value in envelope.items() if name not in CONTENT}
     return fields
+
+
+def binary_mode(headers: Iterable[str]) -> str:
+    """What to tell the sender of a body that cannot be used, if its headers' names are those of CloudEvents' binary
+    mode (HTTP protocol binding 1.0 §3.1.3: the prefix `ce-`); "" if not."""
+    if not any(name[:3].lower() == "ce-" for name in headers):
+        return ""
+    return (
+        "the ce-* headers are CloudEvents' binary mode, which is not read: send structured mode, "
+        "Content-Type application/cloudevents+json with the attributes in the body and the event as its data"
+    )
 
 
 def _data(envelope: Fields) -> Fields:

@@ -6,8 +6,9 @@ seen in any place is seen, gone when the last place is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,13 @@ from notifier.model.notification import Arrival
 
 TWIN_WITHIN = timedelta(seconds=60)
 """A second delivery, or the two halves of a move, follow within this."""
+DISCARDING: Final[Mapping[str, Cause]] = {"\\junk": Cause.JUNK, "\\trash": Cause.TRASHED}
+"""RFC 6154 §2: the mailbox for spam, and the one for «messages that have been deleted or marked for deletion», which is
+what MessageTrash reports of the others (RFC 5423 §4.2). Who moves a message there is done with it.
+
+An append there cannot be told from a copy until the expunge of the old place comes: so it is the place that counts as
+one where the message is gone. A copy leaves the original where it is, unread, as the server counts it; a move leaves
+nothing, in whatever order its halves are reported. What is moved back has a place again, and is open."""
 
 
 class Twin(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +37,8 @@ class Twin(msgspec.Struct, frozen=True, kw_only=True):
     ended: datetime | None
     own: bool
     """Opened by the owner's client (APPEND), not by a delivery."""
+    announced: bool = True
+    """Its arrival was reported; False: only that it was copied or moved."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -37,6 +47,14 @@ class Standing(msgspec.Struct, frozen=True):
     seen: bool = False
     gone: bool = False
     cause: Cause | None = None
+    moved: bool = False
+    """A client has moved it away: it stands elsewhere."""
+    discarded: Cause | None = None
+    """It stands there, but where nobody looks for it any more."""
+
+    @property
+    def over(self) -> bool:
+        return self.gone or self.discarded is not None
 
 
 class Met(msgspec.Struct, frozen=True):
@@ -51,11 +69,21 @@ def meet(event: Event, twins: Sequence[Twin], received: datetime) -> Met:
     appended = event.type is EventType.MESSAGE_APPEND
     for twin in twins:
         recent = received - twin.opened <= TWIN_WITHIN
-        if appended and (twin.state is not ItemState.GONE or _just_ended(twin, received)):
-            return Met(Arrival.MOVED, twin.item)
-        if not appended and recent:
-            return Met(Arrival.MOVED if twin.own else Arrival.COLLAPSED, twin.item)
+        if appended and _still_there(twin, received):
+            return Met(Arrival.MOVED if twin.announced else Arrival.OVERTAKEN, twin.item)
+        if not appended and (recent or not twin.announced):
+            return Met(Arrival.OVERTAKEN if twin.own else Arrival.COLLAPSED, twin.item)
     return Met(Arrival.NEW)
+
+
+def copied(twins: Sequence[Twin], received: datetime) -> int:
+    """Which of these a client has copied or moved, where only the Message-ID tells; 0 for none."""
+    return next((twin.item for twin in twins if _still_there(twin, received)), 0)
+
+
+def _still_there(twin: Twin, received: datetime) -> bool:
+    """Or gone so shortly that it is the other half of a move."""
+    return twin.state is not ItemState.GONE or _just_ended(twin, received)
 
 
 def _just_ended(twin: Twin, received: datetime) -> bool:
@@ -70,7 +98,13 @@ def standing(covering: Iterable[SeenRange]) -> Standing:
     gone = there is not None and there.op is RangeOp.GONE
     read = seen is not None and seen.op is RangeOp.SEEN
     cause = there.cause if gone and there else seen.cause if read and seen else None
-    return Standing(seen=read, gone=gone, cause=cause)
+    moved = any(found.op is RangeOp.GONE and found.cause is Cause.MOVED for found in ranges)
+    return Standing(seen=read, gone=gone, cause=cause, moved=moved and gone)
+
+
+def discarding(special_use: str) -> Cause | None:
+    """Why a message that stands in such a mailbox is as good as gone; None for all others."""
+    return DISCARDING.get(special_use.lower()) if special_use else None
 
 
 def state_of(places: Iterable[tuple[bool, bool]]) -> ItemState:

@@ -24,6 +24,7 @@ from notifier.engine.reach import SECURITY
 from notifier.engine.wish import Case
 from notifier.model.event import ARRIVALS, QUOTAS, Event, EventType, Received
 from notifier.model.notification import (
+    Arrival,
     Decision,
     Facts,
     Hold,
@@ -63,7 +64,7 @@ def decide(received: Received, recipient: Recipient, facts: Facts, now: datetime
         return msgspec.structs.replace(first, also=tuple(others)) if others else first
     else:
         verdict = Verdict(reasons=(Reason(Step.CATEGORY, Why.STATE_ONLY, {"event": event.name[:64]}),))
-    if event.disk_used is None and event.quota_percent is None:
+    if event.disk_used is None and event.max_messages is None and event.quota_percent is None:
         return verdict
     riding = [news for news in _quotas(received, recipient, facts, now, stranger) if news.quota or news.category]
     return msgspec.structs.replace(verdict, also=tuple(riding)) if riding else verdict
@@ -95,11 +96,21 @@ def _arrived(received: Received, recipient: Recipient, facts: Facts, now: dateti
         sender_made=is_sender_made(message, category),
         sealed=message is not None and message.sealed,
     )
-    return Verdict(category=category, reasons=reasons, decisions=tuple(_late(_on_all(case))))
+    decisions = _late(_on_all(case))
+    if facts.arrival is Arrival.OVERTAKEN:
+        decisions = [_silenced(decision) for decision in decisions]
+    return Verdict(category=category, reasons=reasons, decisions=tuple(decisions))
 
 
 def _on_all(case: Case) -> list[Decision]:
     return [decision for medium in MEDIA for decision in on_medium(case, medium)]
+
+
+def _silenced(decision: Decision) -> Decision:
+    """He has seen it, for he has moved it: nothing interrupts; the digest keeps it."""
+    if isinstance(decision, ToDigest | Suppress):
+        return decision
+    return Suppress(medium=decision.medium, reasons=(*decision.reasons, Reason(Step.DUPLICATE, Why.MOVED)))
 
 
 def _late(decisions: list[Decision]) -> list[Decision]:

@@ -21,6 +21,7 @@ SPECIAL_USES: Final = {"\\junk": Why.JUNK, "\\trash": Why.TRASH, "\\sent": Why.S
 FLAGS: Final = {
     "\\seen": Why.ALREADY_SEEN,
     "\\deleted": Why.TRASH,
+    "\\draft": Why.DRAFTS,
     "$junk": Why.JUNK,
     "$imported": Why.MIGRATION,
 }
@@ -44,7 +45,7 @@ def _duplicate(received: Received, recipient: Recipient, facts: Facts) -> Reason
             return Reason(Step.DUPLICATE, Why.COLLAPSED)
         case Arrival.MOVED:
             return Reason(Step.DUPLICATE, Why.MOVED)
-        case Arrival.NEW | Arrival.SEEN_BEFORE:
+        case Arrival.NEW | Arrival.SEEN_BEFORE | Arrival.OVERTAKEN:
             return None
 
 

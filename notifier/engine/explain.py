@@ -1,199 +1,184 @@
-"""Why, in plain words: every reason as a sentence, every outcome as a word of the history.
+"""Why, in plain words: every reason as a sentence, and what became of each medium.
 
-How a verdict is kept is `engine.packed`'s matter; here it is told.
+How a verdict is kept is `engine.packed`'s matter, what became of it `engine.fate`'s (in one word `engine.outcome`'s),
+and what all that is called in a language `engine.sentences`'; here it is told. How the clock on the reader's wall shows
+a moment comes in as an argument.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
-from notifier.engine.packed import VerdictRecord, record
+import msgspec
+
+from notifier.engine.fate import Became, Digested, Fate, of_part
+from notifier.engine.language import Language
+from notifier.engine.outcome import outcome_of, why_of
+from notifier.engine.packed import PackedDecision, PackedReason, VerdictRecord
+from notifier.engine.sentences import language_of
 from notifier.model.item import Cause
-from notifier.model.notification import Reason, State, Verdict, Why
-from notifier.model.preference import Medium
+from notifier.model.notification import Reason, Why
 
-EN: Final[Mapping[Why, str]] = {
-    Why.UNKNOWN_USER: "Nobody of this name has a device, a contact or wishes of their own.",
-    Why.NO_OWNER: "The event concerns no person's mailbox.",
-    Why.DUPLICATE: "This message was reported before.",
-    Why.COLLAPSED: "The same message was delivered twice; the first one counts.",
-    Why.MOVED: "You copied or moved a message you have seen already.",
-    Why.SEEN_BEFORE: "The message was read or removed before it was announced.",
-    Why.STALE: "It was too old for an interruption when it reached us.",
-    Why.STATE_ONLY: "This only changes what is read, counted or where it is; there is nothing to announce.",
-    Why.JUNK: "It is junk.",
-    Why.TRASH: "It arrived in the trash or marked as deleted.",
-    Why.SENT: "It was saved among the sent messages.",
-    Why.DRAFTS: "It is a draft.",
-    Why.ALREADY_SEEN: "It arrived marked as read.",
-    Why.OWN_ACT: "You put it there yourself.",
-    Why.NOT_MAIL: "It is no mail, but another kind of item.",
-    Why.OURS: "It is one of our own notification mails.",
-    Why.MIGRATION: "It was imported from elsewhere, not newly written.",
-    Why.FLOOD: "Many messages were put there at once: an import.",
-    Why.QUOTA_UNCHANGED: "How full the mailbox is has not changed since you were told.",
-    Why.QUOTA_REMINDED: "The mailbox is still full; you are reminded once a day.",
-    Why.FIRST_SIGHT: "The first report of how full the mailbox is only sets the level.",
-    Why.KNOWN_NETWORK: "A sign-in from there is known, trusted, or was told today.",
-    Why.LEARNING: "For the first 14 days we only learn where you sign in from.",
-    Why.CATEGORY: "It counts as {category}.",
-    Why.UNTRUSTED: "Only its sender says that it is more than a mail, so it is treated as quietly as a mail.",
-    Why.REQUIRED: "Your provider requires this notice.",
-    Why.FORBIDDEN: "Your provider does not allow this.",
-    Why.CELL: "Your setting for {category} by {medium} is {word} ({layer}).",
-    Why.MEDIUM_OFF: "This channel is switched off as a whole.",
-    Why.NO_CELL: "There is no setting for this kind of notice.",
-    Why.FALLBACK_LATER: "«Only if unread» sends nothing yet in this version.",
-    Why.CRITICAL_DENIED: "Your provider does not allow critical alerts; it is sent as a normal one.",
-    Why.PAUSED: "Notifications are paused until {until}.",
-    Why.GRACE: "It waits {seconds} s, in case you read it meanwhile.",
-    Why.ACTIVE: "You are at your mail just now, so it waits {seconds} s.",
-    Why.QUIET: "Quiet hours ({window}) until {until}.",
-    Why.QUIET_PASSED: "Critical alerts pass the quiet hours ({window}).",
-    Why.HELD_TOO_LONG: "The quiet lasts longer than such a notice is kept; it moves to the digest.",
-    Why.MAIL_CAP: "More than {max} mails within an hour; the rest moves to the digest.",
-    Why.PRIVACY: "It shows at most: {level}.",
-    Why.PRIVACY_NONE: "Your privacy setting allows no text, so there is nothing to send.",
-    Why.NO_DEVICE: "No device is registered.",
-    Why.NO_CONTACT: "There is no phone number or address to send it to.",
-    Why.CONTACT_UNVERIFIED: "The phone number or address is not verified ({state}).",
-    Why.KNOWN_MAILBOX: "The address is a mailbox we watch: a mail there would announce itself.",
-    Why.TO_SELF: "There is no other verified address, so it goes to the mailbox itself.",
-    Why.QUOTA_SMS: "A full mailbox cannot tell you so itself: sent by SMS.",
-    Why.UNREACHABLE: "Nothing can reach you; the operator was told.",
-}
-"""Every Why; `{name}` is a member of its detail."""
+__all__ = ("Voice", "Wall", "explain", "outcome_of", "sentence", "utc", "why_of")
 
-VARIANTS: Final[Mapping[Why, tuple[tuple[str, str], ...]]] = {
-    Why.SEEN_BEFORE: (("cause", "The message was gone or read before it was announced ({cause})."),),
-    Why.CATEGORY: (
-        ("admin", "The administrator {admin} signed in to your account."),
-        ("network", "A sign-in from a network not seen before: {network}."),
-        ("percent", "The mailbox is {percent} % full ({resource}): {level}."),
-        ("resource", "How full the mailbox is has changed ({resource}): {level}."),
-    ),
-    Why.REQUIRED: (("instead_of", "Your provider requires this notice, and by {instead_of} it cannot reach you."),),
-    Why.KNOWN_NETWORK: (("admin", "The administrator's sign-in was told within the last day."),),
-}
-"""Sentences for a reason whose detail has that member; the first that fits."""
-
-SENTENCES: Final[Mapping[str, Mapping[Why, str]]] = {"en": EN}
-MEDIA: Final = {Medium.PUSH.value: "Push", Medium.SMS.value: "SMS", Medium.EMAIL.value: "E-mail"}
-WORDS: Final = {
-    "send": "sent at {until}",
-    "hold": "held until {until}",
-    "digest": "stands in the next digest",
-    "suppress": "nothing sent",
-}
+Wall = Callable[[datetime], tuple[str, str]]
+"""A moment as the reader's clock shows it: the day, "" if it is the one all is about, and the time."""
 
 
-def sentence(reason: Reason, locale: str = "en") -> str:
+def utc(moment: datetime) -> tuple[str, str]:
+    """Where nobody's clock is known."""
+    return f"{moment:%Y-%m-%d}", f"{moment:%H:%M} UTC"
+
+
+class Voice(msgspec.Struct, frozen=True):
+    """To whom it is told: in which language, by which clock."""
+
+    language: Language
+    wall: Wall = utc
+    names: Mapping[bytes, str] = {}
+    """What his devices are called."""
+
+
+def sentence(reason: Reason, locale: str = "en", wall: Wall = utc) -> str:
     """One reason in one sentence, in the language of `locale` where we have it, else in English."""
-    return _sentence(reason.why.value, reason.detail, locale)
+    return _sentence(PackedReason(reason.step, reason.why.value, reason.detail), Voice(language_of(locale), wall))
 
 
-def explain(kept: VerdictRecord, locale: str = "en") -> list[str]:
-    """The whole story of a verdict, a sentence a line: what concerned all media, then each medium by its name."""
-    lines = [_sentence(reason.why, reason.detail, locale) for reason in kept.reasons]
-    for decision in kept.decisions:
-        if not decision.medium:
-            continue
-        reasons = " ".join(_sentence(reason.why, reason.detail, locale) for reason in decision.reasons)
-        until = decision.until.isoformat(timespec="seconds") if decision.until else ""
-        became = WORDS.get(decision.word, decision.word).format(until=until)
-        lines.append(f"{MEDIA.get(decision.medium, decision.medium)}: {became}. {reasons}".rstrip())
-    for part in kept.also:
-        lines += explain(part, locale)
+def explain(
+    kept: VerdictRecord,
+    locale: str = "en",
+    wall: Wall = utc,
+    became: Became | None = None,
+    names: Mapping[bytes, str] | None = None,
+) -> list[str]:
+    """The whole story of a verdict, a sentence a line: what concerned all media, then each medium by its name, with
+    what became of it. Without `became` it is only planned: a simulation."""
+    voice = Voice(language_of(locale), wall, names or {})
+    parts = (kept, *kept.also)
+    others = {part.category for part in kept.also if part.category}
+    lines: list[str] = []
+    for at, part in enumerate(parts):
+        lines += [_sentence(reason, voice) for reason in part.reasons]
+        fates = None if became is None else of_part(part, became.fates, others)
+        digest = became.digests[at] if became is not None and at < len(became.digests) else None
+        lines += _media(part, fates, digest, voice)
     return lines
 
 
+def _media(part: VerdictRecord, fates: list[Fate] | None, digest: Digested | None, voice: Voice) -> list[str]:
+    """A line for each medium that was decided on, or that something was sent by."""
+    known = [decision.medium for decision in part.decisions if decision.medium]
+    media = dict.fromkeys([*known, *(fate.medium for fate in fates or ())])
+    return [_medium(medium, part, fates, digest, voice) for medium in media]
+
+
+def _medium(medium: str, part: VerdictRecord, fates: list[Fate] | None, digest: Digested | None, voice: Voice) -> str:
+    decisions = [decision for decision in part.decisions if decision.medium == medium]
+    if fates is None:
+        ends = [_planned(decision, voice) for decision in decisions]
+    else:
+        ends = _became(medium, decisions, [fate for fate in fates if fate.medium == medium], digest, voice)
+    name = voice.language.media.get(medium, medium)
+    reasons = dict.fromkeys(_sentence(reason, voice, medium) for reason in _said(decisions))
+    return " ".join([f"{name}: {'; '.join(dict.fromkeys(ends))}.", *reasons])
+
+
+def _said(decisions: Iterable[PackedDecision]) -> Iterator[PackedReason]:
+    """The reasons, without those that only matter for what is sent where nothing was to be."""
+    for decision in decisions:
+        for reason in decision.reasons:
+            if decision.word in ("send", "hold") or reason.why not in OF_SENDING:
+                yield reason
+
+
+def _planned(decision: PackedDecision, voice: Voice) -> str:
+    text = voice.language.planned.get(decision.word, decision.word)
+    return text.format_map(_moments(voice, at=decision.until, until=decision.until))
+
+
+def _became(
+    medium: str, decisions: list[PackedDecision], fates: list[Fate], digest: Digested | None, voice: Voice
+) -> list[str]:
+    """What became of all that was meant for one medium."""
+    words = {decision.word for decision in decisions}
+    planned = next((decision.until for decision in decisions if decision.until is not None), None)
+    told = [(fate, _fate(fate, planned, voice)) for fate in fates]
+    alike, elsewhere = len({text for _, text in told}) == 1, voice.language.elsewhere
+    ends = [text if alike else f"{text} ({voice.names.get(fate.target, elsewhere)})" for fate, text in told]
+    if "digest" in words:
+        ends.append(_digest(digest or Digested(word="next"), medium, voice))
+    if not ends and planned is not None:
+        ends.append(voice.language.fates["untraced"].format_map(_moments(voice, until=planned)))
+    return ends or [voice.language.planned["suppress"]]
+
+
+def _fate(fate: Fate, planned: datetime | None, voice: Voice) -> str:
+    language, due = voice.language, fate.due or planned or fate.ended
+    one, several = language.tries
+    members = _moments(voice, at=fate.back or due, until=fate.until or due, ended=fate.ended or due)
+    members |= {
+        "cause": _cause(fate.cause, fate.medium, language),
+        "tries": one if fate.tries == 1 else several.format(n=fate.tries),
+    }
+    return language.fates[fate.word].format_map(members)
+
+
+def _digest(digest: Digested, medium: str, voice: Voice) -> str:
+    members = _moments(voice, at=digest.at, until=digest.at)
+    members["cause"] = _cause(digest.cause, medium, voice.language)
+    return voice.language.digests[digest.word].format_map(members)
+
+
+def _cause(cause: Cause | None, medium: str, language: Language) -> str:
+    cause = cause or Cause.NOTHING_LEFT
+    return language.causes_by.get(medium, {}).get(cause) or language.causes[cause]
+
+
+def _moments(voice: Voice, **moments: datetime | None) -> dict[str, str]:
+    """`at` and `ended` with their preposition, `until` without."""
+    forms = {"until": voice.language.moment}
+    return {
+        name: "–" if moment is None else _shown(moment, forms.get(name, voice.language.at), voice.wall)
+        for name, moment in moments.items()
+    }
+
+
+def _shown(moment: datetime, forms: tuple[str, str], wall: Wall) -> str:
+    day, time = wall(moment)
+    return forms[1 if day else 0].format(day=day, time=time)
+
+
+def _sentence(reason: PackedReason, voice: Voice, medium: str = "") -> str:
+    known, detail = WHYS.get(reason.why), reason.detail
+    if known is None:
+        return reason.why.replace("_", " ").capitalize() + "."
+    fitting = (text for member, text in voice.language.variants.get(known, ()) if member in detail)
+    usual = voice.language.whys_by.get(medium, {}).get(known) or voice.language.whys[known]
+    return next(fitting, usual).format_map(_Members(detail, voice))
+
+
 class _Members(dict[str, str | int]):
-    """A detail an older record lacks reads as a dash, not as an error."""
+    """A detail in the words of a language. What an older record lacks reads as a dash, not as an error."""
+
+    def __init__(self, detail: Mapping[str, str | int], voice: Voice) -> None:
+        terms = voice.language.terms
+        super().__init__({name: terms.get(name, {}).get(str(value), value) for name, value in detail.items()})
+        if "until" in detail:
+            self["until"] = _moment(str(detail["until"]), voice)
 
     def __missing__(self, key: str) -> str:
         return "–"
 
 
-def _sentence(why: str, detail: Mapping[str, str | int], locale: str) -> str:
-    known = WHYS.get(why)
-    if known is None:
-        return why.replace("_", " ").capitalize() + "."
-    texts = SENTENCES.get(locale.partition("-")[0].lower(), EN)
-    text = texts[known]
-    if texts is EN:
-        text = next((variant for member, variant in VARIANTS.get(known, ()) if member in detail), text)
-    return text.format_map(_Members(detail))
+def _moment(text: str, voice: Voice) -> str:
+    try:
+        return _shown(datetime.fromisoformat(text), voice.language.moment, voice.wall)
+    except ValueError:
+        return text
 
 
+OF_SENDING: Final = frozenset({Why.GRACE.value, Why.ACTIVE.value, Why.PRIVACY.value})
+"""Reasons that say how something is sent, not whether."""
 WHYS: Final = {why.value: why for why in Why}
-
-RETRACTED: Final = frozenset(Cause) - {
-    Cause.SUPERSEDED,
-    Cause.COLLAPSED,
-    Cause.TOO_OLD,
-    Cause.TARGET_GONE,
-    Cause.STOPPED,
-    Cause.WISHES_CHANGED,
-}
-"""Causes of a cancelling that mean: there was nothing to tell any more."""
-FAILED: Final = frozenset({Cause.TARGET_GONE, Cause.STOPPED})
-WAITING: Final = frozenset({State.AVAILABLE, State.CLAIMED, State.HANDING_OVER})
-
-
-def outcome_of(
-    kept: VerdictRecord | Verdict,
-    deliveries: Iterable[tuple[State, Cause | None]] = (),
-    *,
-    digested: bool = False,
-) -> str:
-    """The history's word for one event and person: waiting, held, sent, digested, collapsed, suppressed, retracted,
-    expired, stale, failed or unknown.
-
-    `deliveries`: state and cause of each notification; `digested`: a digest with its item was sent. The best that
-    happened on any target counts: what was sent once is sent, whatever failed beside it.
-    """
-    states = list(deliveries)
-    reached = {state for state, _ in states}
-    kept = record(kept) if isinstance(kept, Verdict) else kept
-    if State.ACCEPTED in reached:
-        return "sent"
-    if State.UNKNOWN in reached:
-        return "unknown"
-    words = {decision.word for part in (kept, *kept.also) for decision in part.decisions}
-    if reached & WAITING or (not states and words & {"send", "hold"}):
-        return "waiting" if "send" in words else "held"
-    if digested:
-        return "digested"
-    return _ended(states) if states else _untold(kept, words)
-
-
-def _ended(states: list[tuple[State, Cause | None]]) -> str:
-    """Everything ended, and nothing was sent."""
-    causes = {cause for state, cause in states if state is State.CANCELLED}
-    reached = {state for state, _ in states}
-    if causes & RETRACTED:
-        return "retracted"
-    if State.DISCARDED in reached or causes & FAILED:
-        return "failed"
-    if State.EXPIRED in reached or Cause.TOO_OLD in causes:
-        return "expired"
-    return "collapsed" if causes & {Cause.SUPERSEDED, Cause.COLLAPSED} else "suppressed"
-
-
-def _untold(kept: VerdictRecord, words: set[str]) -> str:
-    """Nothing was ever planned."""
-    whys = {reason.why for reason in kept.reasons}
-    whys |= {reason.why for decision in kept.decisions for reason in decision.reasons}
-    if Why.COLLAPSED.value in whys:
-        return "collapsed"
-    if Why.STALE.value in whys:
-        return "stale"
-    return "digested" if "digest" in words else "suppressed"
-
-
-def why_of(kept: VerdictRecord | Verdict) -> str:
-    """The Why that decided, to stand behind `suppressed`: the last one said. "" if there is none."""
-    kept = record(kept) if isinstance(kept, Verdict) else kept
-    said = [*kept.reasons, *(reason for decision in kept.decisions for reason in decision.reasons[-1:])]
-    return said[-1].why if said else ""

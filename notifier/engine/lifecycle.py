@@ -26,14 +26,12 @@ from notifier.engine.settlement import (
     ForgetDevice,
     InvalidContact,
     OtherEnvironment,
-    PauseRoute,
     RetryPolicy,
     Settlement,
     StopNumber,
 )
 from notifier.model.item import Cause
 from notifier.model.notification import (
-    ENDED,
     Accepted,
     BadMessage,
     ConfigTrouble,
@@ -51,7 +49,6 @@ from notifier.model.preference import Medium
 from notifier.model.recipient import Device
 
 __all__ = (
-    "LEASES",
     "POLICIES",
     "TRANSITIONS",
     "Dismiss",
@@ -59,140 +56,109 @@ __all__ = (
     "ForgetDevice",
     "InvalidContact",
     "OtherEnvironment",
-    "PauseRoute",
     "RetryPolicy",
     "Settlement",
     "StopNumber",
-    "applied",
-    "claimed",
-    "expired",
-    "handing_over",
     "lapsed",
-    "may_follow",
-    "resolved",
-    "retracted",
+    "overdue",
+    "parked",
     "settle",
+    "superseded",
     "tag_of",
+    "unread",
+    "unsent",
 )
 
+_ANSWERED: Final = frozenset(
+    {State.ACCEPTED, State.AVAILABLE, State.DISCARDED, State.UNKNOWN, State.CANCELLED, State.EXPIRED}
+)
 TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
-    State.AVAILABLE: frozenset({State.CLAIMED, State.CANCELLED, State.EXPIRED}),
-    State.CLAIMED: frozenset(
-        {
-            State.HANDING_OVER,
-            State.ACCEPTED,
-            State.AVAILABLE,
-            State.DISCARDED,
-            State.UNKNOWN,
-            State.CANCELLED,
-            State.EXPIRED,
-        }
-    ),
-    State.HANDING_OVER: frozenset({State.ACCEPTED, State.AVAILABLE, State.DISCARDED, State.UNKNOWN}),
+    State.AVAILABLE: frozenset({State.CLAIMED, State.CANCELLED, State.EXPIRED, State.UNKNOWN}),
+    State.CLAIMED: frozenset({State.HANDING_OVER, *_ANSWERED}),
+    State.HANDING_OVER: _ANSWERED,
     State.ACCEPTED: frozenset(),
     State.CANCELLED: frozenset(),
     State.EXPIRED: frozenset(),
     State.DISCARDED: frozenset({State.AVAILABLE}),
     State.UNKNOWN: frozenset({State.ACCEPTED, State.DISCARDED}),
 }
-"""State → what may follow. From handing_over nothing is cancelled: only its own settle, for which what was not taken is
-available again, may go on to cancelled or expired within the same commit."""
+"""State → what may follow in one commit; every statement that writes a state keeps to it.
 
-LEASES: Final = {
-    Medium.PUSH: timedelta(seconds=30),
-    Medium.SMS: timedelta(seconds=60),
-    Medium.EMAIL: timedelta(seconds=900),
-}
-"""The channel's time limit and 15 s; it starts again at handing_over."""
+A mail that waits to be repeated ends as unknown, not as expired. What is handed over is cancelled or expires only by
+its own settle: not taken, it would be available again, and is wanted no more or too old by then."""
 PASSIVE_AFTER: Final = timedelta(seconds=60)
 """A push that may have been shown is repeated without a sound after this."""
+NEVER: Final = timedelta(days=-1)
+"""A repeat rings no more, however soon it comes."""
 THROTTLED_WAIT_S: Final = 60.0
 """Too fast, and the provider names no time (FCM: 60 s if absent)."""
 CONFIG_WAIT: Final = timedelta(seconds=60)
-"""How long a route with wrong credentials rests before one more try."""
+"""How long one waits that met wrong credentials. `channels.breaker` lets the whole route rest."""
 
 
-def may_follow(state: State, next_state: State) -> bool:
-    """Whether one commit may move from one to the other."""
-    if next_state in TRANSITIONS[state]:
-        return True
-    given_back = state is State.HANDING_OVER and next_state in (State.CANCELLED, State.EXPIRED)
-    return given_back and State.AVAILABLE in TRANSITIONS[state]
+def unsent(notification: Notification, cause: Cause, now: datetime) -> Settlement:
+    """Not wanted any more before this attempt was made: cancelled, unless it is a mail that may have arrived the first
+    time: its fate is not hidden."""
+    return _ended(notification, State.UNKNOWN if _doubtful(notification) else State.CANCELLED, now, cause=cause)
 
 
-def applied(notification: Notification, settlement: Settlement) -> Notification:
-    """The notification after it. Raises ValueError for a move the table does not know: our own bug."""
-    if settlement.state is not notification.state and not may_follow(notification.state, settlement.state):
-        raise ValueError(f"{notification.state.name} is never followed by {settlement.state.name}")
-    return msgspec.structs.replace(
-        notification,
-        state=settlement.state,
-        next_at=settlement.next_at,
-        cause=settlement.cause or notification.cause,
-        repeats=settlement.repeats,
-        urgency=notification.urgency if settlement.urgency is None else settlement.urgency,
-        frozen=notification.frozen if settlement.keeps_frozen else b"",
-    )
+def superseded(settlement: Settlement) -> Settlement:
+    """Not tried again: a newer push of its collapse group stands for its items, and keeps its place."""
+    return msgspec.structs.replace(settlement, state=State.CANCELLED, cause=Cause.SUPERSEDED, urgency=None)
 
 
-def claimed(notification: Notification, now: datetime) -> Notification:
-    """In a sender's hands for one lease: from available, or from a claim whose lease has ended."""
-    return _taken(notification, State.CLAIMED, now, attempt=notification.attempt + 1)
+def unread(state: State) -> State:
+    """What becomes of a row that cannot be read and whose time is over."""
+    return State.UNKNOWN if state is State.HANDING_OVER else State.EXPIRED
 
 
-def handing_over(notification: Notification, now: datetime, frozen: bytes) -> Notification:
-    """SMS and mail, directly before the first byte: what is sent is fixed, and the lease starts again."""
-    return _taken(notification, State.HANDING_OVER, now, attempt=notification.attempt, frozen=frozen)
+def overdue(notification: Notification, now: datetime, *, no_channel: bool = False) -> Settlement:
+    """What waits past its time, before it is handed over: expired, unless it was taken back, or is a mail that may have
+    arrived the first time. `no_channel`: nothing is configured that could have sent it."""
+    if notification.state not in (State.AVAILABLE, State.CLAIMED) or now < notification.expires_at:
+        raise ValueError(f"{notification.state.name} until {notification.expires_at} does not expire")
+    ended = _not_taken(notification, now, timedelta(0))
+    if no_channel and ended.cause is Cause.TOO_OLD:
+        return msgspec.structs.replace(ended, cause=Cause.NO_CHANNEL)
+    return ended
 
 
-def _taken(
-    notification: Notification, state: State, now: datetime, *, attempt: int, frozen: bytes | None = None
-) -> Notification:
-    again = state is State.CLAIMED and notification.state is State.CLAIMED
-    if not again and state not in TRANSITIONS[notification.state]:
-        raise ValueError(f"{notification.state.name} is never followed by {state.name}")
-    return msgspec.structs.replace(
-        notification,
-        state=state,
-        attempt=attempt,
-        next_at=now + LEASES[notification.medium],
-        frozen=notification.frozen if frozen is None else frozen,
-    )
+def _doubtful(notification: Notification) -> bool:
+    return notification.medium is Medium.EMAIL and notification.repeats > 0
 
 
-def retracted(notification: Notification, cause: Cause, now: datetime) -> Notification:
-    """Nobody needs it any more: cancelled while it waits, marked in a sender's hands, unchanged once it ended."""
-    if notification.state is State.AVAILABLE:
-        return msgspec.structs.replace(notification, state=State.CANCELLED, cause=cause, next_at=now)
-    if notification.state in ENDED:
-        return notification
-    return msgspec.structs.replace(notification, retracted=True, cause=cause)
+def parked(notification: Notification, outcome: Outcome | None, error: str, now: datetime) -> Settlement:
+    """A fault of our own keeps it from being handed over or settled: a dead letter, with the error's class as its code.
 
-
-def resolved(notification: Notification, state: State, now: datetime) -> Notification:
-    """Unknown → accepted or discarded, by a callback, a look-up or the operator; discarded → available, by replay."""
-    if notification.state not in (State.UNKNOWN, State.DISCARDED) or state not in TRANSITIONS[notification.state]:
-        raise ValueError(f"{notification.state.name} is not resolved as {state.name}")
-    return msgspec.structs.replace(notification, state=state, next_at=now)
-
-
-def expired(notification: Notification, now: datetime) -> Notification:
-    """Too old to be news; only before it is handed over."""
-    if State.EXPIRED not in TRANSITIONS[notification.state]:
-        raise ValueError(f"{notification.state.name} never expires")
-    return msgspec.structs.replace(notification, state=State.EXPIRED, cause=Cause.TOO_OLD, next_at=now)
+    An SMS or a mail that left, or may have, is unknown instead: replaying dead letters must not send it twice.
+    """
+    left = isinstance(outcome, Accepted | UnknownOutcome)
+    left = left or (outcome is None and notification.state is State.HANDING_OVER)
+    doubtful = notification.medium is not Medium.PUSH and (left or notification.repeats > 0)
+    state, word = State.UNKNOWN if doubtful else State.DISCARDED, UnknownOutcome if left else BadMessage
+    return msgspec.structs.replace(_ended(notification, state, now), outcome=tag_of(word(error)), code=error)
 
 
 def settle(
-    notification: Notification, outcome: Outcome, now: datetime, chance: float, device: Device | None = None
+    notification: Notification,
+    outcome: Outcome,
+    now: datetime,
+    chance: float,
+    device: Device | None = None,
+    *,
+    tried: datetime | None = None,
+    doubted: bool = False,
 ) -> Settlement:
     """What a provider's answer makes of a notification in its sender's hands.
 
     `chance` in [0, 1) is the retry's jitter. `device` as it is stored now: a phone that registered after the provider's
     «dead since» lives. A retraction that came meanwhile is obeyed: what was not taken is cancelled, what was taken or
-    may have been is dismissed.
+    may have been is dismissed. Of a push: `tried` is when this attempt began (default: now), `doubted` whether an
+    earlier one may have rung, since nobody knows what became of it.
     """
-    settlement = _settle(notification, outcome, now, chance, device)
+    # Twice it may sound and not three times.
+    rings_within = NEVER if doubted else PASSIVE_AFTER - (now - (tried or now))
+    settlement = _settle(notification, outcome, now, chance, device, rings_within)
     return msgspec.structs.replace(settlement, outcome=tag_of(outcome), code=getattr(outcome, "code", ""))
 
 
@@ -202,7 +168,12 @@ def tag_of(outcome: Outcome) -> str:
 
 
 def _settle(
-    notification: Notification, outcome: Outcome, now: datetime, chance: float, device: Device | None
+    notification: Notification,
+    outcome: Outcome,
+    now: datetime,
+    chance: float,
+    device: Device | None,
+    rings_within: timedelta,
 ) -> Settlement:
     policy, attempt = POLICIES[notification.medium], notification.attempt
     match outcome:
@@ -210,21 +181,19 @@ def _settle(
             return _ended(notification, State.ACCEPTED, now, effects=_dismissal(notification), reference=reference)
         case Transient(after_s=after_s):
             return _not_taken(notification, now, policy.wait(attempt, chance, after_s))
-        case Throttled(code, after_s, scope):
+        case Throttled(after_s=after_s):
             wait = policy.wait(attempt, chance, THROTTLED_WAIT_S if after_s is None else after_s)
-            resting = (PauseRoute(notification.route, now + wait, code),) if scope == "route" else ()
-            return _not_taken(notification, now, wait, resting)
+            return _not_taken(notification, now, wait)
         case BadMessage():
             return _ended(notification, State.DISCARDED, now)
         case DeadTarget():
             return _dead(notification, outcome, now, chance, device)
         case WrongEnvironment():
             return _other_environment(notification, now)
-        case ConfigTrouble(code):
-            alarm = PauseRoute(notification.route, now + CONFIG_WAIT, code, alarm=True)
-            return _not_taken(notification, now, CONFIG_WAIT, (alarm,))
+        case ConfigTrouble():
+            return _not_taken(notification, now, CONFIG_WAIT)
         case UnknownOutcome():
-            return _nobody_knows(notification, now, policy.wait(attempt, chance))
+            return _nobody_knows(notification, now, policy.wait(attempt, chance), rings_within)
         case _:
             assert_never(outcome)
 
@@ -254,7 +223,7 @@ def _not_taken(
 ) -> Settlement:
     """Available again after `wait`, if it is still wanted and still news then."""
     # A mail that is being repeated may have arrived the first time: its fate is not hidden behind this answer.
-    doubtful = notification.medium is Medium.EMAIL and notification.repeats > 0
+    doubtful = _doubtful(notification)
     if notification.retracted:
         state, cause = (State.UNKNOWN, None) if doubtful else (State.CANCELLED, notification.cause or Cause.READ)
         return _ended(notification, state, now, cause=cause, effects=effects)
@@ -288,8 +257,9 @@ def _other_environment(notification: Notification, now: datetime) -> Settlement:
     return msgspec.structs.replace(again, repeats=1) if again.state is State.AVAILABLE else again
 
 
-def _nobody_knows(notification: Notification, now: datetime, wait: timedelta) -> Settlement:
-    """It may have arrived: a push is repeated under its id, a mail once from its bytes, an SMS never."""
+def _nobody_knows(notification: Notification, now: datetime, wait: timedelta, rings_within: timedelta) -> Settlement:
+    """It may have arrived: a push is repeated under its id, a mail once from its bytes, an SMS never. `rings_within`:
+    what is repeated later than that is repeated without a sound."""
     unknown = _ended(notification, State.UNKNOWN, now, effects=_dismissal(notification))
     if notification.retracted or now + wait >= notification.expires_at:
         return unknown
@@ -301,36 +271,23 @@ def _nobody_knows(notification: Notification, now: datetime, wait: timedelta) ->
                 return unknown
             return Settlement(state=State.AVAILABLE, next_at=now + wait, repeats=1)
         case Medium.PUSH:
-            tried = notification.next_at - LEASES[Medium.PUSH]
-            # After more than one try nobody knows which of them rang first: from then on without a sound.
-            late = notification.attempt > 1 or now + wait - tried > PASSIVE_AFTER
             return Settlement(
                 state=State.AVAILABLE,
                 next_at=now + wait,
                 repeats=notification.repeats,
-                urgency=Urgency.PASSIVE if late else None,
+                urgency=Urgency.PASSIVE if wait > rings_within else None,
             )
         case _:
             assert_never(notification.medium)
 
 
 def lapsed(notification: Notification, now: datetime) -> Settlement:
-    """What a lease that ran out makes of it: its sender is gone, and how far it came nobody knows.
+    """What the end of its lease makes of a hand-over: its sender is gone, and how far it came nobody knows. An SMS is
+    unknown, a mail is available once more from its frozen bytes, then unknown.
 
-    Claimed: available, a push as one more attempt under the same id. Handing over: an SMS is unknown, a mail is
-    available once more from its frozen bytes, then unknown.
+    What was only claimed is simply claimed anew, a push as one more attempt under the same id.
     """
-    if notification.state not in (State.CLAIMED, State.HANDING_OVER):
-        raise ValueError(f"{notification.state.name} has no lease")
-    return msgspec.structs.replace(_lapsed(notification, now), outcome="lapsed")
-
-
-def _lapsed(notification: Notification, now: datetime) -> Settlement:
-    push, retracted_ = notification.medium is Medium.PUSH, notification.retracted
-    if push and retracted_:
-        return _ended(notification, State.UNKNOWN, now, effects=_dismissal(notification))
-    if push or notification.state is State.CLAIMED:
-        if retracted_:
-            return _not_taken(notification, now, timedelta(0))
-        return Settlement(state=State.AVAILABLE, next_at=now, repeats=notification.repeats)
-    return _nobody_knows(notification, now, timedelta(0))
+    if notification.state is not State.HANDING_OVER:
+        raise ValueError(f"{notification.state.name} is no hand-over")
+    settlement = _nobody_knows(notification, now, timedelta(0), NEVER)
+    return msgspec.structs.replace(settlement, outcome="lapsed")

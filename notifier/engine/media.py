@@ -159,6 +159,7 @@ def _quiet(draft: Draft) -> Decision | None:
         too_long = held_too_long(effective, draft.medium, draft.due, span.until, group.zone)
         return _held(draft, span, too_long)
     if group.held and now >= draft.due:
+        draft.reasons.append(Reason(Step.QUIET, Why.RELEASED))
         draft.until = now
     return None
 
@@ -205,10 +206,9 @@ def _capped(draft: Draft) -> Decision | None:
     if draft.medium is not Medium.EMAIL or draft.required or draft.until is not None or draft.group.told:
         return None
     own = 1 if case.facts.again else 0
-    if case.facts.instant_mails_in_hour - own < limits.INSTANT_MAILS_PER_HOUR_MAX:
+    if not case.facts.capped and case.facts.instant_mails_in_hour - own < limits.INSTANT_MAILS_PER_HOUR_MAX:
         return None
-    reason = Reason(Step.CAP, Why.MAIL_CAP, {"max": limits.INSTANT_MAILS_PER_HOUR_MAX})
-    return draft.digest(reason) if case.message else draft.suppress(reason)
+    return draft.digest(Reason(Step.CAP, Why.MAIL_CAP, {"max": limits.INSTANT_MAILS_PER_HOUR_MAX}))
 
 
 def _private(draft: Draft) -> Decision | None:

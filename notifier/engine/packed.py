@@ -150,7 +150,7 @@ def _packed(verdict: Verdict) -> list[Any]:
     return [_code(category, category), _packed_reasons(verdict.reasons), decisions, also]
 
 
-def _packed_reasons(reasons: Iterable[Reason]) -> list[Any]:
+def _packed_reasons(reasons: Iterable[Reason | PackedReason]) -> list[Any]:
     return [
         (
             _code(reason.step, reason.step),
@@ -162,6 +162,21 @@ def _packed_reasons(reasons: Iterable[Reason]) -> list[Any]:
         )
         for reason in reasons
     ]
+
+
+def repack(kept: VerdictRecord) -> bytes:
+    """A record that was read and altered, as `pack` keeps verdicts."""
+    return _encode(_repacked(kept))
+
+
+def _repacked(kept: VerdictRecord) -> list[Any]:
+    """In the shape of `_Record`."""
+    decisions = [
+        (_code(one.word, one.word), _code(one.medium, one.medium), one.until, _packed_reasons(one.reasons))
+        for one in kept.decisions
+    ]
+    also = [_repacked(part) for part in kept.also]
+    return [_code(kept.category, kept.category), _packed_reasons(kept.reasons), decisions, also]
 
 
 def unpack(packed: bytes) -> VerdictRecord:

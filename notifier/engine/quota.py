@@ -112,6 +112,7 @@ def _sight(event: Event, usage: Usage, old: QuotaState | None, received: datetim
         level=level,
         told=received if told else _kept_told(before, level),
         refused=refused,
+        maximum=usage.limit or before.maximum,
     )
     return Sighting(
         state=state,
@@ -130,7 +131,7 @@ def _kept_told(before: QuotaState, level: QuotaLevel) -> datetime | None:
 def _retold(event: Event, usage: Usage, old: QuotaState | None, received: datetime) -> Sighting:
     state = old or QuotaState(root=event.quota_root, resource=usage.resource, level=QuotaLevel.OK)
     told = state.told == received
-    why = Why.CATEGORY if told else Why.QUOTA_UNCHANGED
+    why = Why.CATEGORY if told else Why.QUOTA_OVERTAKEN
     return Sighting(
         state=state,
         changed=False,
@@ -163,11 +164,21 @@ def _level(event: Event, usage: Usage, old: QuotaState | None, received: datetim
     if event.type is EventType.QUOTA_WITHIN:
         return _within(usage, before)
     if event.type not in QUOTAS and usage.resource == MESSAGE:
-        # RFC 5423 §5: here `messages` counts one mailbox of the root. So many at least are in it.
-        return before if usage.percent is None else max(before, level_of(usage.percent))
+        return _at_least(event, usage, old)
     if old is not None and before is QuotaLevel.EXCEEDED:
         return _refusing(event, usage, old, received)
     return before if usage.percent is None else after(before, usage.percent)
+
+
+def _at_least(event: Event, usage: Usage, old: QuotaState | None) -> QuotaLevel:
+    """RFC 5423 §5: here `messages` counts one mailbox of the root. So many at least are in it, and maybe many more."""
+    before = old.level if old else QuotaLevel.OK
+    if usage.percent is None:
+        return before
+    least = level_of(usage.percent)
+    if old is not None and before is QuotaLevel.EXCEEDED and _raised(event, usage, old):
+        return max(least, QuotaLevel.SOFT)
+    return max(before, least)
 
 
 def _crossed(event: Event, percent: int, before: QuotaLevel | None) -> QuotaLevel:
@@ -196,11 +207,18 @@ def _refusing(event: Event, usage: Usage, old: QuotaState, received: datetime) -
     """Exceeded ends at 90 % or below, by a raised limit, or by a day without a refusal; then the usage decides."""
     percent = usage.percent
     low = percent is not None and percent <= EXCEEDED_ENDS_PERCENT
-    raised = event.type is EventType.QUOTA_CHANGE and percent is not None and percent < 100
     quiet = old.refused is None or received - old.refused >= REFUSAL_LASTS
-    if not (low or raised or quiet):
+    if not (low or quiet or _raised(event, usage, old)):
         return QuotaLevel.EXCEEDED
     return QuotaLevel.SOFT if percent is None else level_of(percent)
+
+
+def _raised(event: Event, usage: Usage, old: QuotaState) -> bool:
+    """There is a larger limit than the one last reported, on whatever event, and room under it. Where none was, a
+    QuotaChange alone says that it changed (RFC 5423 §4.1), and the room, which way."""
+    if usage.percent is None or usage.percent >= 100:
+        return False
+    return usage.limit > old.maximum if old.maximum else event.type is EventType.QUOTA_CHANGE
 
 
 def level_of(percent: float) -> QuotaLevel:
@@ -235,11 +253,11 @@ def _news(
         return (Why.CATEGORY if told else Why.FIRST_SIGHT), told
     large = _one_large_message(usage, old, level, received)
     if level > old.level:
-        told = not large
-        return (Why.CATEGORY if told else Why.QUOTA_UNCHANGED), told
+        return (Why.QUOTA_LARGE, False) if large else (Why.CATEGORY, True)
     if level < old.level:
-        told = level is QuotaLevel.OK and old.told is not None
-        return (Why.CATEGORY if told else Why.QUOTA_UNCHANGED), told
+        if level is not QuotaLevel.OK:
+            return Why.QUOTA_FALLEN, False
+        return (Why.CATEGORY, True) if old.told is not None else (Why.QUOTA_NOT_TOLD, False)
     refusal = level is QuotaLevel.EXCEEDED and event.type is EventType.QUOTA_EXCEED and _full(event, usage)
     remind = refusal and not large and (old.told is None or received - old.told >= REMIND_EVERY)
     return (Why.QUOTA_REMINDED if remind else Why.QUOTA_UNCHANGED), remind

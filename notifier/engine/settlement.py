@@ -54,15 +54,6 @@ class OtherEnvironment(msgspec.Struct, frozen=True):
     device: bytes
 
 
-class PauseRoute(msgspec.Struct, frozen=True):
-    """Nothing more on this route until `until`; `alarm`: the operator must act."""
-
-    route: str
-    until: datetime
-    code: str
-    alarm: bool = False
-
-
 class StopNumber(msgspec.Struct, frozen=True):
     """The holder said STOP: suppress the number for everybody."""
 
@@ -82,7 +73,7 @@ class Dismiss(msgspec.Struct, frozen=True):
     device: bytes
 
 
-Effect = ForgetDevice | OtherEnvironment | PauseRoute | StopNumber | InvalidContact | Dismiss
+Effect = ForgetDevice | OtherEnvironment | StopNumber | InvalidContact | Dismiss
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

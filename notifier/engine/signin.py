@@ -60,9 +60,9 @@ def judge(event: Event, facts: Facts, received: datetime) -> Judged:
     if event.admin and event.admin != event.user:
         return _administrator(event, facts, received)
     address, detail = _address(event.client_ip), params(event)
-    # From the server itself: a webmail or a proxy nobody listed.
-    if address is None or address.is_loopback or facts.trusted_network:
-        return Judged(told=False, reason=Reason(Step.CATEGORY, Why.KNOWN_NETWORK, detail))
+    never = _never_new(address, facts)
+    if never is not None:
+        return Judged(told=False, reason=Reason(Step.CATEGORY, never, detail))
     network, service = network_of(event.client_ip), event.service.lower()
     known = _find(facts.sign_ins, network, service)
     if known is not None:
@@ -75,17 +75,27 @@ def judge(event: Event, facts: Facts, received: datetime) -> Judged:
     return Judged(told=True, reason=_reason(True, Why.KNOWN_NETWORK, detail), remember=remember)
 
 
+def _never_new(address: IPv4Address | IPv6Address | None, facts: Facts) -> Why | None:
+    """Where a sign-in is no news whatever is remembered."""
+    if address is None:
+        return Why.NO_ADDRESS
+    if facts.trusted_network:
+        return Why.TRUSTED_NETWORK
+    # From the server itself: a webmail or a proxy nobody listed.
+    return Why.LOCAL_SIGN_IN if address.is_loopback else None
+
+
 def _administrator(event: Event, facts: Facts, received: datetime) -> Judged:
     known = _find(facts.sign_ins, ADMIN + event.admin, "")
     detail = params(event)
     if known is not None and known.told is not None:
         if facts.again and known.told == received:
-            return Judged(told=True, reason=_reason(True, Why.KNOWN_NETWORK, detail))
+            return Judged(told=True, reason=_reason(True, Why.ADMIN_TOLD, detail))
         if timedelta(0) <= received - known.told < ADMIN_EVERY:
-            return Judged(told=False, reason=_reason(False, Why.KNOWN_NETWORK, detail))
+            return Judged(told=False, reason=_reason(False, Why.ADMIN_TOLD, detail))
     first = known.first if known else received
     remember = SignIn(network=ADMIN + event.admin, service="", first=first, told=received)
-    return Judged(told=True, reason=_reason(True, Why.KNOWN_NETWORK, detail), remember=remember)
+    return Judged(told=True, reason=_reason(True, Why.ADMIN_TOLD, detail), remember=remember)
 
 
 def _find(known: Iterable[SignIn], network: str, service: str) -> SignIn | None:

@@ -11,6 +11,8 @@ from typing import assert_never
 import msgspec
 
 from notifier.engine.categorise import quieter_of
+from notifier.engine.digest import digest_goes_to
+from notifier.engine.reach import is_watched
 from notifier.model.notification import Decision, Facts, Reason, Step, Suppress, ToDigest, Why
 from notifier.model.preference import Category, Cell, Constraint, Effective, Medium, Origin, Word
 from notifier.model.recipient import Recipient
@@ -26,7 +28,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
     age: timedelta
     message: bool = False
-    """A message with an item: only such can stand in a digest."""
+    """A message with an item; else a notice: quota, a sign-in."""
     sender_made: bool = False
     """Only its sender says that it is more than a mail."""
     sealed: bool = False
@@ -94,7 +96,7 @@ def _by_word(case: Case, medium: Medium, word: Word, required: bool, reasons: tu
         case Word.FALLBACK:
             return Suppress(medium=medium, reasons=(*reasons, Reason(Step.GRID, Why.FALLBACK_LATER)))
         case Word.DIGEST:
-            if required and not case.message:
+            if required and not case.message and not _digest_brings(case):
                 return _open(case, medium, Word.INSTANT, required, reasons)
             return ToDigest(medium=medium, reasons=reasons)
         case Word.SILENT:
@@ -106,6 +108,13 @@ def _by_word(case: Case, medium: Medium, word: Word, required: bool, reasons: tu
             return _open(case, medium, word, required, reasons)
         case _:
             assert_never(word)
+
+
+def _digest_brings(case: Case) -> bool:
+    """Whether what is required may wait for the digest: one will go out, and not only to the mailbox that is full."""
+    contact = digest_goes_to(case.recipient)
+    full = case.category == Category.QUOTA_EXCEEDED
+    return contact is not None and not (full and (contact.is_self or is_watched(contact.value, case.recipient)))
 
 
 def _open(case: Case, medium: Medium, word: Word, required: bool, reasons: tuple[Reason, ...]) -> Wish | Decision:

@@ -58,6 +58,8 @@ class Cause(StrEnum):
     WISHES_CHANGED = "wishes_changed"
     SUPERSEDED = "superseded"
     TOO_OLD = "too_old"
+    NO_CHANNEL = "no_channel"
+    """Its time passed, and nothing is configured that could have sent it."""
     TARGET_GONE = "target_gone"
     STOPPED = "stopped"
     NOTHING_LEFT = "nothing_left"

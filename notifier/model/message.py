@@ -25,16 +25,24 @@ class PushKind(StrEnum):
     BADGE = "badge"
     """Only the number on the icon."""
     DISMISS = "dismiss"
-    """Takes back what was shown: `dismiss` ids, or all of a mailbox below a UID."""
+    """Takes back what was shown: `dismiss` ids, and all of a mailbox below a UID."""
     WAKE = "wake"
     """Nothing visible (privacy none): the app looks for itself."""
 
 
-class Below(msgspec.Struct, frozen=True):
-    """Every message of `mailbox` with a UID up to `uid`."""
+class Below(msgspec.Struct, frozen=True, kw_only=True):
+    """Every alert whose fields name this account, mailbox and UIDVALIDITY, and a UID below `below_uid`."""
 
+    account: str
+    """As in an alert's fields (`account_of`): two accounts on one device have an INBOX each."""
     mailbox: str
-    uid: int
+    uidvalidity: int
+    below_uid: int
+
+
+def account_of(person: bytes) -> str:
+    """16 hex digits that stand for an account in everything a device is sent; its name stays in the house."""
+    return person.hex()[:16]
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +65,7 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
     fetch: bool = False
     """`mutable-content`: the app fetches the text itself."""
     fields: dict[str, str] = {}
-    """What the app needs to open the message: notification, mailbox, uid, …"""
+    """What the app needs to open the message, and to find it on the screen: notification, account, mailbox, uid, …"""
     dismiss: tuple[str, ...] = ()
     below: tuple[Below, ...] = ()
 
@@ -69,6 +77,8 @@ class Sms(msgspec.Struct, frozen=True, kw_only=True, tag="sms"):
     to: str
     body: str
     expires_at: datetime
+    attempt: int = 0
+    """Which try it is: what the provider reports later is about this one."""
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True, tag="mail"):

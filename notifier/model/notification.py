@@ -60,9 +60,22 @@ class Why(StrEnum):
     MIGRATION = "migration"
     FLOOD = "flood"
     QUOTA_UNCHANGED = "quota_unchanged"
+    QUOTA_FALLEN = "quota_fallen"
+    """Less full, but not yet empty enough to say so."""
+    QUOTA_NOT_TOLD = "quota_not_told"
+    """Room again, and nothing was told that it would take back."""
+    QUOTA_LARGE = "quota_large"
+    """Refused again, while there is room for smaller messages."""
+    QUOTA_OVERTAKEN = "quota_overtaken"
+    """Planned again: a later report has told how full it is."""
     QUOTA_REMINDED = "quota_reminded"
     FIRST_SIGHT = "first_sight"
     KNOWN_NETWORK = "known_network"
+    TRUSTED_NETWORK = "trusted_network"
+    LOCAL_SIGN_IN = "local_sign_in"
+    NO_ADDRESS = "no_address"
+    ADMIN_TOLD = "admin_told"
+    """An administrator's sign-in, told within the last day."""
     LEARNING = "learning"
     CATEGORY = "category"
     UNTRUSTED = "untrusted"
@@ -79,6 +92,8 @@ class Why(StrEnum):
     ACTIVE = "active"
     QUIET = "quiet"
     QUIET_PASSED = "quiet_passed"
+    RELEASED = "released"
+    """What held it back ended before its time."""
     HELD_TOO_LONG = "held_too_long"
     MAIL_CAP = "mail_cap"
     PRIVACY = "privacy"
@@ -165,6 +180,9 @@ class Arrival(StrEnum):
     """A new place of an item he has already handled: silent."""
     SEEN_BEFORE = "seen_before"
     """A read or removal was reported before the message itself."""
+    OVERTAKEN = "overtaken"
+    """Its copy or move by a client was reported before the message itself: silent, and it stands wherever it would
+    stand had it come first."""
 
 
 class QuotaState(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +195,8 @@ class QuotaState(msgspec.Struct, frozen=True, kw_only=True):
     """When its owner was last told of this level."""
     refused: datetime | None = None
     """The last QuotaExceed: exceeded ends 24 h after it at the latest."""
+    maximum: int = 0
+    """The limit last reported, in KiB or messages; 0 if none was."""
 
 
 class SignIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,6 +237,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     told: frozenset[bytes] = frozenset()
     """Again: devices and contacts this event has reached, or is on its way to, alone or in a summary. There nothing
     holds it back any more, and no further row is planned."""
+    capped: bool = False
+    """Again: the cap on instant mails has moved it to the digest, and there it stays."""
     held: frozenset[bytes] = frozenset()
     """Again: devices and contacts where it waits for the end of a quiet window or a pause."""
 
@@ -358,9 +380,11 @@ class WrongEnvironment(msgspec.Struct, frozen=True, tag="wrong_environment"):
 
 
 class ConfigTrouble(msgspec.Struct, frozen=True, tag="config"):
-    """Credentials or permissions: pause the route, alarm, burn nothing."""
+    """Credentials or permissions: pause the route, alarm, burn nothing. `scope` is `target` where it may be one
+    device's registration that is wrong: anybody can bring that about, so only several in a row pause the route."""
 
     code: str
+    scope: str = "route"
 
 
 class UnknownOutcome(msgspec.Struct, frozen=True, tag="unknown_outcome"):

@@ -28,12 +28,12 @@ import notifier
 from notifier.errors import ConfigError, RenderError
 from notifier.model.message import Rendered
 from notifier.model.preference import Privacy
-from notifier.render.material import DigestMaterial, Material
+from notifier.render.material import DigestMaterial, Material, Notice
 from notifier.render.speech import TAG, Speech, locale_of
 from notifier.render.untrusted import Harmless, inert, shown, spaced
 from notifier.render.views import digest_context, material_context
 
-__all__ = ["PAGES", "DigestMaterial", "Material", "Renderer"]
+__all__ = ["PAGES", "DigestMaterial", "Material", "Notice", "Renderer"]
 
 DEFAULT_LOCALE: Final = "en"
 TEXT_CHARS_MAX: Final = 256 * 1024

@@ -40,6 +40,15 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     """One-click, of this person and digest; "" where there is nothing to unsubscribe from."""
 
 
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a digest that is about the mailbox, not a message."""
+
+    category: str
+    params: Mapping[str, str | int] = {}
+    """As of a notification: quota numbers, a sign-in's network."""
+    at: datetime
+
+
 class DigestMaterial(msgspec.Struct, frozen=True, kw_only=True):
     """For one digest. `items` in any order: urgent and VIP come first, then the newest."""
 
@@ -47,6 +56,8 @@ class DigestMaterial(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str = "UTC"
     privacy: Privacy = Privacy.SUBJECT
     items: tuple[Item, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    """Above all messages, and not among `max_items`."""
     total: int = 0
     """All that would stand in it, if that is more than `items`."""
     max_items: int = 30

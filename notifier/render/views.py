@@ -5,7 +5,7 @@ A field that may not be shown is "" here, so no template, an operator's neither,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ MESSAGES_READ_MAX: Final = 50
 MESSAGES_SHOWN_MAX: Final = 10
 """Messages a mail lists."""
 NAMES_SHOWN_MAX: Final = 3
+NOTICES_SHOWN_MAX: Final = 20
 VOICE: Final = frozenset({"voicemail", "fax", "call"})
 """Categories whose sender is who called."""
 CALLS: Final = frozenset({MessageContext.VOICE, MessageContext.FAX, MessageContext.MISSED_CALL})
@@ -42,6 +43,19 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     snippet: str = ""
     duration: str = ""
     at: Moment | None = None
+
+
+class NoticeLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A notice in a digest; what may not be shown, or is not known, is ""."""
+
+    category: str
+    percent: str
+    used: str
+    limit: str
+    network: str
+    service_name: str
+    admin: str
+    at: Moment
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +90,7 @@ def material_context(category: str, material: Material, harmless: Harmless) -> d
         "detailed": named,
         "public_url": material.public_url,
         "unsubscribe_url": material.unsubscribe_url,
-        **_params(material, named, harmless, Speech(locale)),
+        **_params(material.params, named, harmless, Speech(locale)),
     }
 
 
@@ -88,9 +102,10 @@ def digest_context(material: DigestMaterial, harmless: Harmless) -> dict[str, An
     groups = _groups(chosen, material, harmless, locale, zone)
     return {
         "n": total,
+        "notices": _notices(material, harmless, locale, zone),
         "groups": groups,
         "omitted": total - len(chosen),
-        "counts": _counts(material.items, total),
+        "counts": [*_counts(material.items, total), *_noticed(material)],
         "detailed": material.privacy >= Privacy.SENDER,
         "at": Moment(material.at, zone, locale),
         "account": shown(material.account, SENDER_CHARS_MAX),
@@ -149,9 +164,8 @@ NO_PARAMS: Final = dict.fromkeys(
 """What is about a message has none."""
 
 
-def _params(material: Material, named: bool, harmless: Harmless, speech: Speech) -> dict[str, str]:
+def _params(given: Mapping[str, str | int], named: bool, harmless: Harmless, speech: Speech) -> dict[str, str]:
     """`Notification.params` under the templates' names. A code or link of our own stays as it is."""
-    given = material.params
     if not given:
         return NO_PARAMS
     texts = {name: str(given.get(name, "")) for name in ("network", "service", "admin", "device")}
@@ -166,6 +180,21 @@ def _params(material: Material, named: bool, harmless: Harmless, speech: Speech)
         "limit": amount(limit) if isinstance(limit, int) else "",
         "code": str(given.get("code", "")),
     }
+
+
+def _notices(material: DigestMaterial, harmless: Harmless, locale: Locale, zone: tzinfo) -> list[NoticeLine]:
+    """The newest first."""
+    named, speech = material.privacy >= Privacy.SENDER, Speech(locale)
+    lines: list[NoticeLine] = []
+    for notice in sorted(material.notices, key=lambda notice: notice.at, reverse=True)[:NOTICES_SHOWN_MAX]:
+        texts = _params(notice.params, named, harmless, speech)
+        shown_texts = {name: texts[name] for name in ("percent", "used", "limit", "network", "service_name", "admin")}
+        lines.append(NoticeLine(category=notice.category, at=Moment(notice.at, zone, locale), **shown_texts))
+    return lines
+
+
+def _noticed(material: DigestMaterial) -> list[tuple[str, int]]:
+    return [("notice", len(material.notices))] if material.notices else []
 
 
 FIRST: Final = {Category.VOICEMAIL_URGENT: 0, Category.MAIL_VIP: 1, Category.VOICEMAIL_NEW: 2}

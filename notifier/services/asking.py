@@ -17,13 +17,13 @@ from notifier.model.event import ARRIVALS, Event, Received
 from notifier.model.item import Item, Mailbox
 from notifier.model.notification import Facts
 from notifier.model.recipient import Recipient
-from notifier.services.deciding import instant_mails, known_quotas, known_sign_ins
-from notifier.store import items as item_store
+from notifier.render.wall import wall
+from notifier.services.contents import Contents, contents
+from notifier.services.facts import instant_mails, known_quotas, known_sign_ins
 from notifier.store.database import Database, Transaction
 from notifier.store.people import People, read_person
 
 Answer = dict[str, Any]
-DIGEST_ITEMS_MAX = 500
 
 
 async def simulate(database: Database, people: People, person: bytes, name: str, event: Event, at: datetime) -> Answer:
@@ -47,10 +47,11 @@ async def simulate(database: Database, people: People, person: bytes, name: str,
         verdict = decide(received, recipient, facts, at)
         planned = plan(verdict, received, recipient, facts, at)
         kept = record(verdict)
+        locale, zone = recipient.effective.locale, recipient.effective.time_zone
         return {
             "outcome": explain.outcome_of(kept),
             "category": verdict.category,
-            "why": explain.explain(kept, recipient.effective.locale),
+            "why": explain.explain(kept, locale, wall(zone, locale, at)),
             "notifications": [
                 {
                     "channel": notification.medium.value,
@@ -66,15 +67,15 @@ async def simulate(database: Database, people: People, person: bytes, name: str,
     return await database.transact(work)
 
 
-async def pending_digest(database: Database, people: People, person: bytes) -> tuple[Recipient, list[Item]]:
+async def pending_digest(database: Database, people: People, person: bytes) -> tuple[Recipient, Contents]:
     """Whose digest, and what would stand in it now."""
 
-    async def work(tx: Transaction) -> tuple[Recipient, list[Item]]:
+    async def work(tx: Transaction) -> tuple[Recipient, Contents]:
         found = await people.recipients(tx, [person])
         if person not in found:
             raise InputError("nothing is known of this user yet", kind="unknown-user")
-        rows = await tx.rows("items_for_digest", {"person": person, "after": 0, "limit": DIGEST_ITEMS_MAX})
-        return found[person][0], [item_store.item_of(row) for row in rows]
+        recipient = found[person][0]
+        return recipient, await contents(tx, recipient)
 
     return await database.transact(work)
 

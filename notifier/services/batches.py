@@ -13,33 +13,23 @@ import msgspec
 
 from notifier.model.event import ARRIVALS
 from notifier.model.instant import micros
-from notifier.model.item import Cause, Mailbox, QuotaLevel
-from notifier.model.notification import Notification, State, Verdict
-from notifier.model.preference import Category, Medium
+from notifier.model.notification import Notification, QuotaState, Verdict
+from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
-from notifier.services.deciding import (
-    INSTANT_MAIL,
-    UNDO_MERGE,
-    Ahead,
-    Conclusion,
-    Settings,
-    alarm,
-    all_instant_mails,
-    announces_nothing,
-    conclude,
-    decision_row,
-    message_id_of,
-    place_of,
-    take_back,
-)
+from notifier.services.arrivals import message_id_of, place_of
+from notifier.services.deciding import Conclusion, conclude
+from notifier.services.decisions import alarm, announces_nothing, decision_row
+from notifier.services.facts import INSTANT_MAIL, Ahead, Settings, all_instant_mails
+from notifier.services.notices import NO_LONGER_TRUE
+from notifier.services.state_changes import Room
+from notifier.services.taking_back import UNDO_MERGE, take_back
 from notifier.store import counters, queue
 from notifier.store import items as item_store
-from notifier.store.database import Row, Transaction
+from notifier.store.database import Transaction
+from notifier.store.items import Kept
 from notifier.store.journal import Waiting
 from notifier.store.people import Person
 from notifier.store.queue import Planned
-
-FULL = frozenset({Category.QUOTA_WARNING, Category.QUOTA_EXCEEDED})
 
 Claim = Callable[[Notification, datetime], Notification]
 """Hands a due notification to its sender in memory, if that has room: claimed in the very transaction that makes it."""
@@ -53,7 +43,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     queued: tuple[Notification, ...] = ()
     unfinished: bool = False
-    """More items than one batch hang on it: the event is to be decided again."""
+    """It changes more items than one transaction does: the event is to be decided again."""
 
 
 def rounds(batch: Iterable[Waiting]) -> Iterator[list[Waiting]]:
@@ -95,16 +85,14 @@ async def _read_ahead(tx: Transaction, events: Sequence[Waiting], now: datetime)
         else None
         for waiting in events
     ]
-    new = await _simply_new(tx, events, mailboxes)
+    new, room = await _simply_new(tx, events, mailboxes), Room()
     return [
-        Ahead(mailbox=mailbox, simply_new=at in new, instant_mails=mails[waiting.person])
+        Ahead(mailbox=mailbox, room=room, simply_new=at in new, instant_mails=mails[waiting.person])
         for at, (waiting, mailbox) in enumerate(zip(events, mailboxes, strict=True))
     ]
 
 
-async def _simply_new(
-    tx: Transaction, events: Sequence[Waiting], mailboxes: Sequence[tuple[Mailbox, Row] | None]
-) -> set[int]:
+async def _simply_new(tx: Transaction, events: Sequence[Waiting], mailboxes: Sequence[Kept | None]) -> set[int]:
     """Those that report a message of which nothing is known, by their place in the round."""
     asked: dict[int, dict[str, object]] = {}
     for at, (waiting, found) in enumerate(zip(events, mailboxes, strict=True)):
@@ -154,8 +142,7 @@ async def _remember(tx: Transaction, found: Conclusion, now: datetime) -> None:
     """Quota levels, sign-ins and the counters of caps."""
     person, verdict = found.recipient.id, found.verdict
     for quota in (part.quota for part in verdict.parts if part.quota is not None):
-        if quota.level is QuotaLevel.OK:
-            await _no_more_full(tx, person, now)
+        await _no_more_full(tx, person, quota, now)
         await tx.rows(
             "quota_write",
             {
@@ -165,6 +152,7 @@ async def _remember(tx: Transaction, found: Conclusion, now: datetime) -> None:
                 "level": int(quota.level),
                 "told": micros(quota.told),
                 "refused": micros(quota.refused),
+                "maximum": quota.maximum,
             },
         )
     if (sign_in := verdict.sign_in) is not None:
@@ -182,12 +170,12 @@ async def _remember(tx: Transaction, found: Conclusion, now: datetime) -> None:
         await counters.add(tx, [person], INSTANT_MAIL, now)
 
 
-async def _no_more_full(tx: Transaction, person: bytes, now: datetime) -> None:
-    """There is room again: what still waits to say «full» is pointless."""
-    for row in await tx.rows("notification_waiting", {"person": person}):
-        found = queue.queued(row).notification
-        if found.category in FULL and found.state is State.AVAILABLE:
-            await queue.cancel(tx, found.seq, Cause.QUOTA_OK, now)
+async def _no_more_full(tx: Transaction, person: bytes, quota: QuotaState, now: datetime) -> None:
+    """There is room again: what says «full» is cancelled where it waits, and dismissed where it is shown."""
+    if untrue := NO_LONGER_TRUE.get(quota.level):
+        shown = await queue.retract_full(tx, person, untrue, quota.resource, now)
+        for device, ids in shown.items():
+            await queue.dismiss(tx, device, ids, now + UNDO_MERGE)
 
 
 async def _keep(tx: Transaction, concluded: Sequence[Conclusion], items: Sequence[int]) -> None:
@@ -210,7 +198,7 @@ async def _count_badges(tx: Transaction, concluded: Sequence[Conclusion], now: d
     counted = {
         found.recipient.id: found
         for found in concluded
-        if found.received.event.unseen is not None or found.received.event.messages == 0
+        if found.finished and (found.received.event.unseen is not None or found.received.event.messages == 0)
     }
     names = [
         {"owner": person, "name": name}

@@ -7,7 +7,6 @@ hands them over, and kept as bytes: a repeat is the same SMS or mail, with the s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
 from email.utils import parseaddr
 
@@ -18,19 +17,16 @@ from notifier.channels.mime import compose
 from notifier.engine.links import UNSUBSCRIBE_FOR, Link, Scope, sign
 from notifier.engine.loops import list_id, message_id
 from notifier.model.event import MessageSummary
-from notifier.model.item import Item
-from notifier.model.message import Mail, Message, Push, PushKind, Rendered, Sms
+from notifier.model.message import Mail, Message, Push, PushKind, Rendered, Sms, account_of
 from notifier.model.notification import Kind
 from notifier.model.preference import Medium, Privacy
 from notifier.model.recipient import Recipient
 from notifier.render import DigestMaterial, Material, Renderer
+from notifier.services.contents import Contents, contents, listed, take_marks
 from notifier.services.last_check import Ready
-from notifier.store import items as item_store
 from notifier.store.database import Transaction
 
 Frozen = Sms | Mail
-DIGEST_ITEMS_MAX = 500
-"""Items one digest looks at; it lists at most the person's `max_items` and names the number of the rest."""
 
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +90,8 @@ class Composer:
         assert contact is not None, "an SMS or a mail goes to a contact"
         if notification.frozen:
             kept = msgspec.msgpack.decode(notification.frozen, type=Frozen)
+            if isinstance(kept, Sms):
+                kept = msgspec.structs.replace(kept, attempt=notification.attempt)
             return kept, notification.frozen, ""
         if notification.kind is Kind.DIGEST:
             rendered = await self._digest(tx, ready, now)
@@ -103,31 +101,33 @@ class Composer:
             body = fit_sms(
                 self.renderer.sms(_template(ready), self._material(ready, now)), self.sending.sms_segments_max
             )
-            sms = Sms(id=notification.id, to=contact.value, body=body, expires_at=notification.expires_at)
+            sms = Sms(
+                id=notification.id,
+                to=contact.value,
+                body=body,
+                expires_at=notification.expires_at,
+                attempt=notification.attempt,
+            )
             return sms, _freeze(sms), ""
         else:
             rendered = self.renderer.mail(_template(ready), self._material(ready, now))
         mail = self._mail(ready, rendered, now)
         return mail, _freeze(mail), message_id(notification.id, self.sending.keys[0], self.sending.domain)
 
-    def digest_preview(self, recipient: Recipient, items: Sequence[Item], now: datetime) -> Rendered:
+    def digest_preview(self, recipient: Recipient, found: Contents, now: datetime) -> Rendered:
         """As it would be sent now."""
-        return self.renderer.digest(self._digest_material(recipient, items, now))
+        return self.renderer.digest(self._digest_material(recipient, found, now))
 
     async def _digest(self, tx: Transaction, ready: Ready, now: datetime) -> Rendered | None:
         """Picks what is still unread, in the commit that freezes it; what it lists stands in no other digest."""
         recipient = ready.recipient
         wish = recipient.effective.digest
-        params = {"person": recipient.id, "after": 0, "limit": DIGEST_ITEMS_MAX}
-        items = [item_store.item_of(row) for row in await tx.rows("items_for_digest", params)]
-        unread = [item for item in items if not await item_store.read_already(tx, item.id)]
-        if len(unread) < max(1, wish.min_items):
+        found = await contents(tx, recipient)
+        await take_marks(tx, found, recipient)
+        if len(found) < max(1, wish.min_items):
             return None
-        for item in unread:
-            await tx.rows("item_digested", {"item": item.id})
-            link = {"notification": ready.notification.seq, "item": item.id}
-            await tx.rows("notification_link", link)
-        return self.renderer.digest(self._digest_material(recipient, unread, now))
+        await listed(tx, found, ready.notification.seq)
+        return self.renderer.digest(self._digest_material(recipient, found, now))
 
     def _mail(self, ready: Ready, rendered: Rendered, now: datetime) -> Mail:
         notification, contact = ready.notification, ready.contact
@@ -162,7 +162,7 @@ class Composer:
         return Material(
             locale=(device.locale if device else "") or effective.locale,
             time_zone=(device.time_zone if device else "") or effective.time_zone,
-            privacy=notification.privacy,
+            privacy=_level(ready),
             count=max(1, len(ready.items)),
             messages=tuple(item.summary or MessageSummary() for item in ready.items),
             counts=Counter(item.category for item in ready.items),
@@ -172,14 +172,15 @@ class Composer:
             params=notification.params,
         )
 
-    def _digest_material(self, recipient: Recipient, items: Sequence[Item], now: datetime) -> DigestMaterial:
+    def _digest_material(self, recipient: Recipient, found: Contents, now: datetime) -> DigestMaterial:
         effective = recipient.effective
         return DigestMaterial(
             locale=effective.locale,
             time_zone=effective.time_zone,
             privacy=min(effective.privacy.get(Medium.EMAIL, Privacy.SUBJECT), effective.ceiling),
-            items=tuple(items),
-            total=len(items),
+            items=found.items,
+            notices=tuple(notice for _, notice in found.notices),
+            total=len(found.items),
             max_items=effective.digest.max_items,
             at=now,
             account=recipient.name,
@@ -196,15 +197,24 @@ def _template(ready: Ready) -> str:
 
 
 def _fields(ready: Ready) -> dict[str, str]:
-    """What the app needs to find the message itself."""
-    fields = {"notification": str(ready.notification.id), "category": ready.notification.category}
+    """What the app needs to find the message, in the mailbox and, when it is read, on the screen."""
+    fields = {
+        "notification": str(ready.notification.id),
+        "category": ready.notification.category,
+        "account": account_of(ready.recipient.id),
+    }
     if ready.place is not None:
-        fields |= {
-            "mailbox": ready.place.mailbox,
-            "uidvalidity": str(ready.place.uidvalidity),
-            "uid": str(ready.place.uid),
-        }
+        fields |= {"uidvalidity": str(ready.place.uidvalidity), "uid": str(ready.place.uid)}
+        # The name of a folder tells something: it leaves the house where a sender's name may.
+        if ready.place.mailbox == "INBOX" or _level(ready) >= Privacy.SENDER:
+            fields["mailbox"] = ready.place.mailbox
     return fields
+
+
+def _level(ready: Ready) -> Privacy:
+    """How much is told here; where the app fetches the text itself, a placeholder that says how many."""
+    level = ready.notification.privacy
+    return min(level, Privacy.COUNT) if ready.device is not None and ready.device.fetch else level
 
 
 def _freeze(message: Frozen) -> bytes:

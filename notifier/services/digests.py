@@ -9,48 +9,47 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import uuid5
 
-from notifier.engine.preferences import digest_contact
-from notifier.engine.schedule import newest_missed_slot, next_slot
+import msgspec
+
+from notifier.engine.digest import digest_goes_to
+from notifier.engine.lifecycle import overdue
+from notifier.engine.schedule import next_slot
+from notifier.engine.slots import Timetable, due_slot, planned
 from notifier.model.instant import micros
 from notifier.model.item import Cause
 from notifier.model.notification import NAMESPACE, Kind, Notification, State, Urgency
-from notifier.model.preference import Effective, Medium, Privacy, Slot
+from notifier.model.preference import Digest, Effective, Medium, Privacy, Slot
 from notifier.model.recipient import Contact, Recipient
+from notifier.services.marking import layers_changed
 from notifier.services.settling import digest_ended
 from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.people import Person
 
 EXPIRES_AFTER = timedelta(hours=12)
+SKIPPED_FOR = timedelta(days=1)
 EMAIL_ROUTE = "email"
 
 
 async def schedule_digest(tx: Transaction, recipient: Recipient, person: Person, now: datetime) -> None:
-    """Sets the next slot, always after the last one; a saved change never makes a past slot due."""
-    after = max(now, person.digest_after) if person.digest_after else now
-    wish = recipient.effective.digest
-    slot = None
-    if wish.enabled and digest_contact(recipient.effective, recipient.contacts) is not None:
-        slot = next_slot(wish, recipient.effective.time_zone, after)
-    params = {"id": recipient.id, "due": micros(slot.at) if slot else 0, "after": micros(person.digest_after)}
-    await tx.rows("person_digest", params)
+    """Sets the next slot. One that is due and nobody has claimed yet stays: whoever claims it looks at the wishes."""
+    after = planned(_digest(recipient), recipient.effective.time_zone, await _timetable(tx, person, now), now)
+    await _keep(tx, person, after)
 
 
 async def claim_slot(tx: Transaction, recipient: Recipient, person: Person, spread: timedelta, now: datetime) -> None:
     """Claims the due slot and enqueues its mail; after downtime the newest missed one runs, if it is young enough."""
-    effective, wish = recipient.effective, recipient.effective.digest
-    due = person.digest_due
-    contact = digest_contact(recipient.effective, recipient.contacts)
-    if due is None or due > now:
+    if person.digest_due is None or person.digest_due > now:
         return
-    after = person.digest_after or due - timedelta(seconds=1)
-    slot = newest_missed_slot(wish, effective.time_zone, min(after, due - timedelta(seconds=1)), now)
-    following = next_slot(wish, effective.time_zone, now) if wish.enabled and contact is not None else None
-    params = {"id": recipient.id, "due": micros(following.at) if following else 0, "after": micros(now)}
-    await tx.rows("person_digest", params)
-    if slot is None or contact is None or not wish.enabled or paused(effective, slot.at):
+    digest, zone = _digest(recipient), recipient.effective.time_zone
+    before = await _timetable(tx, person, now)
+    following = await _go_on(tx, person, digest, zone, before, now)
+    slot = due_slot(digest, zone, before, now) if digest is not None else None
+    contact = digest_goes_to(recipient)
+    if slot is None or contact is None or paused(recipient.effective, slot.at):
         return
-    planned = _mail(recipient, contact, slot, following, spread)
+    await _end_before(tx, recipient.id, now)
+    mail = _mail(recipient, contact, slot, following, spread)
     pending = bool(await tx.rows("item_any_for_digest", {"person": recipient.id}))
     claimed = await tx.rows(
         "slot_claim",
@@ -59,11 +58,57 @@ async def claim_slot(tx: Transaction, recipient: Recipient, person: Person, spre
             "name": slot.name,
             "due": micros(slot.at),
             "state": "claimed" if pending else "empty",
-            "notification": planned.id.bytes,
+            "notification": mail.id.bytes,
         },
     )
     if claimed and pending:
-        await queue.enqueue(tx, [planned], 0, 0, now)
+        await queue.enqueue(tx, [mail], 0, 0, now)
+
+
+async def _end_before(tx: Transaction, person: bytes, now: datetime) -> None:
+    """A digest nobody took makes way for this one, with what it listed, before its sender comes to it."""
+    for row in await tx.rows("digests_over", {"person": person, "now": micros(now)}):
+        before = queue.queued(row).notification
+        ended = overdue(before, now)
+        where = {"seq": before.seq, "attempt": before.attempt}
+        cause = ended.cause.value if ended.cause else ""
+        await tx.rows("queue_end", {**where, "state": int(ended.state), "cause": cause, "now": micros(now)})
+        await digest_ended(tx, before, ended.state)
+
+
+async def skip_slot(tx: Transaction, recipient: Recipient, person: Person, now: datetime) -> None:
+    """A slot that cannot be claimed is not tried for ever: the one after it is next, and has everything."""
+    before = await _timetable(tx, person, now)
+    await _go_on(tx, person, _digest(recipient), recipient.effective.time_zone, before, now)
+
+
+async def skip_blindly(tx: Transaction, person: bytes, now: datetime) -> None:
+    """As `skip_slot` where his wishes cannot be read: they are looked at again in SKIPPED_FOR, and have a slot then."""
+    await tx.rows("person_digest", {"id": person, "due": micros(now + SKIPPED_FOR), "after": micros(now)})
+
+
+async def _go_on(
+    tx: Transaction, person: Person, digest: Digest | None, zone: str, before: Timetable, now: datetime
+) -> Slot | None:
+    """Whatever was due is done with; returns what comes next."""
+    following = next_slot(digest, zone, now) if digest is not None else None
+    due = following.at if following is not None else None
+    await _keep(tx, person, msgspec.structs.replace(before, due=due, after=now))
+    return following
+
+
+async def _timetable(tx: Transaction, person: Person, now: datetime) -> Timetable:
+    changed = [at for at in (person.changed_at, await layers_changed(tx, now)) if at is not None]
+    return Timetable(due=person.digest_due, after=person.digest_after, changed=max(changed, default=None))
+
+
+async def _keep(tx: Transaction, person: Person, row: Timetable) -> None:
+    await tx.rows("person_digest", {"id": person.id, "due": micros(row.due), "after": micros(row.after)})
+
+
+def _digest(recipient: Recipient) -> Digest | None:
+    """None where it goes nowhere."""
+    return recipient.effective.digest if digest_goes_to(recipient) is not None else None
 
 
 def paused(effective: Effective, at: datetime) -> bool:
@@ -73,10 +118,8 @@ def paused(effective: Effective, at: datetime) -> bool:
 
 def unwanted(waiting: Notification, recipient: Recipient, now: datetime) -> bool:
     """Whether a digest that waits for its spread or a repeat is wanted no more: ended, paused, or sent elsewhere."""
-    effective = recipient.effective
-    contact = digest_contact(effective, recipient.contacts)
-    moved = contact is None or contact.id != waiting.target
-    return not effective.digest.enabled or moved or paused(effective, now)
+    contact = digest_goes_to(recipient)
+    return contact is None or contact.id != waiting.target or paused(recipient.effective, now)
 
 
 async def withdraw(tx: Transaction, waiting: Notification, now: datetime) -> None:

@@ -1,4 +1,5 @@
-"""The loop that decides: people with undecided events, changed wishes or a due digest, in batches, one commit each.
+"""The loop that decides: people with undecided events, and in turn with them (`services.planner`) people with changed
+wishes or a due digest; in batches, one commit each.
 
 What intake has just committed comes through memory; the database is scanned at the start, after an overflow, and once a
 second for strays. One dispatcher serialises everybody on SQLite. A batch that fails is decided person by person, then
@@ -18,13 +19,12 @@ import structlog
 
 from notifier.errors import StoreUnavailable
 from notifier.model.event import Event, Received
-from notifier.model.instant import micros
 from notifier.model.notification import Notification, State
 from notifier.services.batches import Decided, decide_round, rounds
-from notifier.services.deciding import Settings, announces_nothing
-from notifier.services.digests import claim_slot
-from notifier.services.replanning import replan_person
-from notifier.store.database import Database, Row, Transaction, Work
+from notifier.services.decisions import announces_nothing
+from notifier.services.facts import Settings
+from notifier.services.planner import Planner
+from notifier.store.database import Database, Transaction
 from notifier.store.journal import Journal, Stored, Waiting
 from notifier.store.people import People
 from notifier.telemetry import Metrics
@@ -36,16 +36,10 @@ BATCH_MAX = 200
 WARM_MAX = 20_000
 """Undecided events kept in memory; beyond, they wait on disk."""
 SCAN_MAX = 500
-PEOPLE_MAX = 50
-"""People one transaction plans again, or whose digests it claims."""
 TRIES_MAX = 3
 RETRY_AFTER = timedelta(seconds=2)
 IDLE_S = 1.0
 TROUBLE_S = 1.0
-
-
-Revisions = tuple[int, int, int]
-"""A person's, the layers', and the event to go on after."""
 
 
 class Taker(Protocol):
@@ -88,14 +82,10 @@ class Dispatcher:
         self._people = people
         self._takers = takers
         self._reparse = reparse
-        self._layer_rev = layer_rev
-        self._spread = spread
         self._metrics = metrics
         self._warm: deque[Waiting] = deque()
         self._scan_at: datetime | None = None
-        self._due_at: datetime | None = None
-        self._planned_to: dict[bytes, Revisions] = {}
-        """People with more that waits than one transaction plans again: how far that is, under which revisions."""
+        self._planner = Planner(database, people, reparse, layer_rev, spread, self._hurry)
 
     def take(self, waiting: Sequence[Waiting]) -> None:
         """What was just committed; what does not fit is found by the next scan."""
@@ -104,7 +94,7 @@ class Dispatcher:
 
     def people_changed(self) -> None:
         """Somebody's wishes were written: look at once."""
-        self._due_at = None
+        self._planner.changed()
         self.wake.set()
 
     async def step(self, now: datetime) -> float:
@@ -113,11 +103,15 @@ class Dispatcher:
             batch = await self._batch(now)
             if batch:
                 await self._decide(batch, now)
-            busy = await self._due(now)
+            busy = await self._planner.step(now)
         except StoreUnavailable:
             self._scan_at = None
             return TROUBLE_S
         return 0 if batch or busy else IDLE_S
+
+    def _hurry(self) -> None:
+        for taker in self._takers.values():
+            taker.hurry()
 
     async def _batch(self, now: datetime) -> list[Waiting]:
         if not self._warm and (self._scan_at is None or now - self._scan_at >= timedelta(seconds=IDLE_S)):
@@ -195,14 +189,15 @@ class Dispatcher:
                 people = await self._people.recipients(tx, [waiting.person for waiting in events])
                 known = [waiting for waiting in events if waiting.person in people]
                 for decided in await decide_round(tx, known, people, self.settings, self._claimer(rooms), now):
-                    outcomes[outcome_word(decided)] += 1
                     journal = decided.waiting.received.seq
-                    for notification in decided.queued:
-                        if notification.state is State.CLAIMED:
-                            claimed.setdefault(notification.route, []).append((notification, journal))
                     if decided.unfinished:
                         await tx.rows("inbox_append", {"journal": journal, "person": decided.waiting.person})
                         self._scan_at = None
+                        continue
+                    outcomes[outcome_word(decided)] += 1
+                    for notification in decided.queued:
+                        if notification.state is State.CLAIMED:
+                            claimed.setdefault(notification.route, []).append((notification, journal))
 
         await self._database.transact(work)
         for route, notifications in claimed.items():
@@ -223,72 +218,6 @@ class Dispatcher:
             return msgspec.structs.replace(notification, state=State.CLAIMED, attempt=1, next_at=lease)
 
         return claim
-
-    async def _due(self, now: datetime) -> bool:
-        """People to plan again, and digest slots: looked for once a second, or when somebody's wishes changed."""
-        if self._due_at is not None and now - self._due_at < timedelta(seconds=IDLE_S):
-            return False
-        self._due_at = now
-
-        async def look(tx: Transaction) -> tuple[list[Row], list[Row]]:
-            changed = await tx.rows("person_to_replan", {"limit": PEOPLE_MAX})
-            return changed, await tx.rows("person_digest_due", {"now": micros(now), "limit": PEOPLE_MAX})
-
-        changed, due = await self._database.transact(look)
-        if not changed and not due:
-            return False
-        replan, digest = [row[0] for row in changed], [row[0] for row in due]
-        try:
-            await self._plan_again(replan, digest, now)
-        except StoreUnavailable:
-            raise
-        except Exception:
-            await self._plan_one_by_one(replan, digest, now)
-        for taker in self._takers.values():
-            taker.hurry()
-        full = max(len(changed), len(due)) == PEOPLE_MAX
-        if full:
-            self._due_at = None
-        return full
-
-    async def _plan_again(self, replan: Sequence[bytes], digest: Sequence[bytes], now: datetime) -> None:
-        async def work(tx: Transaction) -> dict[bytes, Revisions]:
-            people = await self._people.recipients(tx, list(dict.fromkeys([*replan, *digest])))
-            layer, planned = self._layer_rev(), {}
-            for person in replan:
-                rev = people[person][0].rev
-                *under, after = self._planned_to.get(person, (0, 0, 0))
-                after = after if under == [rev, layer] else 0
-                after = await replan_person(tx, *people[person], self.settings, self._reparse, layer, now, after)
-                planned[person] = (rev, layer, after)
-            for person in digest:
-                await claim_slot(tx, *people[person], self._spread, now)
-            return planned
-
-        for person, planned in (await self._database.transact(work)).items():
-            if planned[2]:
-                self._planned_to[person] = planned
-            else:
-                self._planned_to.pop(person, None)
-
-    async def _plan_one_by_one(self, replan: Sequence[bytes], digest: Sequence[bytes], now: datetime) -> None:
-        """One person's trouble delays nobody: who cannot be planned is passed over until something of his changes."""
-        for person in dict.fromkeys([*replan, *digest]):
-            try:
-                await self._plan_again([person] if person in replan else [], [person] if person in digest else [], now)
-            except StoreUnavailable:
-                raise
-            except Exception as error:
-                log.error("not planned again", person=person.hex(), exc_info=error)
-                await self._database.transact(_pass_over(person))
-
-
-def _pass_over(person: bytes) -> Work[None]:
-    async def work(tx: Transaction) -> None:
-        await tx.rows("person_replanned", {"id": person})
-        await tx.rows("person_digest", {"id": person, "due": 0, "after": 0})
-
-    return work
 
 
 def outcome_word(decided: Decided) -> str:

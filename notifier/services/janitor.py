@@ -3,6 +3,9 @@
 An index on every table's age would cost each event more than forgetting it. So tables are walked from their oldest row
 on, SCAN_MAX rows a step; in most of them ages rise with the rows, and a step that ends at a young one ends the walk.
 
+The row of a person stays when he is known no more: with it would go the revisions, which then began anew. A cached
+recipient, or an `If-Match` of an old document, would be taken for a new one's. Erasing him is the operator's to say.
+
 APScheduler calls `sweep` every few minutes; `notifier purge` calls it until nothing is left.
 """
 
@@ -15,6 +18,7 @@ import msgspec
 import structlog
 
 from notifier.model.instant import micros
+from notifier.services.decisions import decision_id
 from notifier.store.database import Database, Row, Transaction
 from notifier.telemetry import Metrics
 
@@ -69,8 +73,8 @@ class Janitor:
         self._metrics = metrics
         self._marks: dict[str, int] = {}
         """Where each walk goes on."""
-        self._held_back: dict[int, bytes] = {}
-        """Journal rows, and their owners, whose text is past its time and still waited for."""
+        self._held_back: dict[int, tuple[bytes, bytes]] = {}
+        """Journal rows, with their owners and keys, whose text is past its time and still waited for."""
         self._walks = (
             Walk(table="event_key", keep=timedelta(0)),
             Walk(table="journal", keep=retention.journal),
@@ -79,6 +83,7 @@ class Janitor:
             Walk(table="provider_ref", keep=retention.history),
             Walk(table="sign_in", keep=retention.sign_ins, rising=False),
             Walk(table="counter", keep=COUNTERS, rising=False),
+            Walk(table="mailbox", keep=max(retention.journal, SEEN_RANGES), rising=False),
         )
 
     async def sweep(self, now: datetime) -> int:
@@ -133,15 +138,18 @@ class Janitor:
         """Texts live a day, and as long as something of their event waits: what is passed over is looked at again."""
         before = micros(now - self._retention.journal_text)
 
-        async def work(tx: Transaction) -> tuple[list[Row], dict[int, bytes], int]:
+        async def work(tx: Transaction) -> tuple[list[Row], dict[int, tuple[bytes, bytes]], int]:
             rows = await self._step(tx, "journal_text")
-            asked = {row[0]: row[2] for row in rows if row[1] <= before and row[3]}
+            asked = {row[0]: (row[2], row[4]) for row in rows if row[1] <= before and row[3]}
             asked |= dict(list(self._held_back.items())[:BATCH_MAX])
-            params = [{"journal": seq, "owner": owner} for seq, owner in asked.items()]
+            params = [
+                {"journal": seq, "owner": owner, "decision": decision_id(key, owner).bytes}
+                for seq, (owner, key) in asked.items()
+            ]
             waiting = {row[0] for row in await tx.many("journal_waits", params)}
             over = [{"row": seq} for seq in asked if seq not in waiting]
             gone = len(await tx.many("purge_journal_text", over))
-            return rows, {seq: owner for seq, owner in asked.items() if seq in waiting}, gone
+            return rows, {seq: whose for seq, whose in asked.items() if seq in waiting}, gone
 
         rows, waiting, gone = await self._database.transact(work)
         old = [row[0] for row in rows if row[1] <= before]

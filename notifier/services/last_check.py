@@ -17,8 +17,8 @@ from notifier.model.item import Cause, Item
 from notifier.model.notification import Kind, Notification, Urgency
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, ContactState, Device, Recipient
+from notifier.store import collapse, queue
 from notifier.store import items as item_store
-from notifier.store import queue
 from notifier.store.database import Row, Transaction
 from notifier.store.people import People
 from notifier.store.queue import Linked, Queued
@@ -42,7 +42,7 @@ class Stopped(msgspec.Struct, frozen=True):
 
 
 class Spot(msgspec.Struct, frozen=True):
-    """Where the newest item stands, for the app to open it."""
+    """Where the newest message stands: for the app to open it, and to know what a mark (`message.Below`) takes back."""
 
     mailbox: str
     uidvalidity: int
@@ -82,12 +82,17 @@ async def last_check(
         }
         for found in batch
     ]
-    rows = {row[0]: row for row in await tx.many("queue_check", params)}
-    stops = [_row_says(found, rows.get(found.notification.seq), now) for found in batch]
-    going = [found.notification for found, stop in zip(batch, stops, strict=True) if stop is None]
-    revs = {notification.person: rows[notification.seq][3] for notification in going}
-    recipients = await people.current(tx, revs)
-    linked = await queue.items_of(tx, (notification.seq for notification in going))
+    # By attempt: an older claim of the same row, in memory since before its lease ended, may stand beside the new one.
+    checked = {(row[0], row[5]): row for row in await tx.many("queue_check", params)}
+    rows = [checked.get((found.notification.seq, found.notification.attempt)) for found in batch]
+    stops = [_row_says(found, row, now) for found, row in zip(batch, rows, strict=True)]
+    going = [
+        (found.notification, row)
+        for found, row, stop in zip(batch, rows, stops, strict=True)
+        if stop is None and row is not None
+    ]
+    recipients = await people.current(tx, {notification.person: row[3] for notification, row in going})
+    linked = await queue.items_of(tx, (notification.seq for notification, _ in going))
     return [
         stop
         or await _whole(
@@ -95,11 +100,12 @@ async def last_check(
             found,
             recipients.get(found.notification.person),
             linked.get(found.notification.seq, []),
-            rows[found.notification.seq][4],
+            -1 if row is None else row[4],
             people,
             now,
+            doubtful=row is not None and bool(row[6]),
         )
-        for found, stop in zip(batch, stops, strict=True)
+        for found, row, stop in zip(batch, rows, stops, strict=True)
     ]
 
 
@@ -110,6 +116,8 @@ def _row_says(found: Queued, row: Row | None, now: datetime) -> Stopped | None:
         return Stopped(found, Stop.LOST)
     if row[1]:
         return Stopped(found, Stop.CANCELLED, notification.cause or Cause.READ)
+    if row[3] is None:
+        return Stopped(found, Stop.CANCELLED, Cause.TARGET_GONE)
     if notification.expires_at <= now:
         return Stopped(found, Stop.EXPIRED, Cause.TOO_OLD)
     return None if row[2] else Stopped(found, Stop.REPLAN)
@@ -123,12 +131,19 @@ async def _whole(
     badge: int,
     people: People,
     now: datetime,
+    *,
+    doubtful: bool,
 ) -> Ready | Stopped:
-    """What its items, its target and the hour object; else all that is needed to send it."""
+    """What its items, its target and the hour object; else all that is needed to send it. `doubtful`: it may have been
+    shown before."""
     if recipient is None:
         return Stopped(found, Stop.CANCELLED, Cause.TARGET_GONE)
+    if found.notification.attempt > 1 and await collapse.gave_way(tx, [(found.notification, now)]):
+        return Stopped(found, Stop.CANCELLED, Cause.SUPERSEDED)
     unread = [one for one in linked if not (one.uncertain and await item_store.read_already(tx, one.item.id))]
-    if not unread and (linked or await _stands_for_items(tx, found.notification.seq)):
+    # What an earlier push has told already is no reason to ring; what this one may have shown itself is to be certain.
+    tells = doubtful or any(not one.told for one in unread)
+    if not (unread and tells) and (linked or await _stands_for_items(tx, found.notification.seq)):
         return Stopped(found, Stop.CANCELLED, Cause.READ)
     checked = await _target(tx, found, people, recipient, unread, badge)
     if isinstance(checked, Ready) and _quiet(found.notification, recipient, checked.device, now):
@@ -154,7 +169,7 @@ async def _target(
 ) -> Ready | Stopped:
     notification = found.notification
     items = tuple(one.item for one in linked)
-    place = Spot(linked[0].mailbox, linked[0].uidvalidity, linked[0].uid) if linked and linked[0].mailbox else None
+    place = _spot(linked)
     if notification.medium is Medium.PUSH:
         device = next((device for device in recipient.devices if device.id == notification.target), None)
         if device is None or device.route != notification.route:
@@ -171,6 +186,15 @@ async def _target(
     if not usable or await tx.rows("suppression_read", mark):
         return Stopped(found, Stop.CANCELLED, Cause.STOPPED)
     return Ready(queued=found, recipient=recipient, items=items, place=place, contact=contact)
+
+
+def _spot(linked: list[Linked]) -> Spot | None:
+    """The highest UID of those it stands for; None if they stand in several mailboxes, or may: no UID is above all."""
+    boxes = {(one.mailbox, one.uidvalidity) for one in linked}
+    if len(boxes) != 1 or len(linked) == queue.ITEMS_SHOWN_MAX:
+        return None
+    ((mailbox, uidvalidity),) = boxes
+    return Spot(mailbox, uidvalidity, max(one.uid for one in linked)) if mailbox else None
 
 
 async def badge_of(tx: Transaction, device: Device) -> int | None:

@@ -2,209 +2,199 @@
 
 Under the same functions as the first decision, the rows of the same ids are planned again in place, what is no longer
 wanted is cancelled (`wishes_changed`), what is newly wanted is added, and an ended id is never revived.
+
+Somebody whose provider was down for days, or who paused for weeks, has more than one transaction should touch. So a
+pass goes through his rows in the order they were made, a bounded step in each transaction; what it must remember
+between them (`Pass`) is little, and kept in memory: after a restart the pass begins anew. Until it ends nothing wrong
+is sent, because the last check refuses rows of an older revision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from uuid import UUID
 
 import msgspec
-import structlog
 
-from notifier.engine.decide import decide
-from notifier.engine.plan import hangs_on_item, joined, plan
-from notifier.model.event import Event, Received
-from notifier.model.instant import instant, micros
-from notifier.model.item import Cause, Item, ItemState
-from notifier.model.notification import Arrival, Facts, Kind, Notification, State
+from notifier.model.instant import micros
+from notifier.model.item import Cause, ItemState
+from notifier.model.notification import Kind, Notification, State
 from notifier.model.recipient import Recipient
-from notifier.services.deciding import Settings, decision_id, instant_mails, known_quotas, write_decision
+from notifier.services.deciding_again import Again, Reparse, decide_again
 from notifier.services.digests import schedule_digest, unwanted, withdraw
-from notifier.store import items as item_store
 from notifier.store import queue
-from notifier.store.database import Row, Transaction
-from notifier.store.journal import Stored
+from notifier.store.database import Transaction
 from notifier.store.people import Person
-from notifier.store.queue import Queued
 
-log = structlog.get_logger()
-
-EVENTS_MAX = 500
-"""Waiting events one transaction plans again."""
+STEP_MAX = 500
+"""Waiting rows one transaction looks at, and events it plans again."""
 OF_WISHES = frozenset({Kind.ALERT, Kind.SUMMARY})
 """What wishes plan; the rest only follows the revision."""
-ON_ITS_WAY = frozenset({State.CLAIMED, State.HANDING_OVER, State.ACCEPTED, State.UNKNOWN})
-ID_BYTES = 16
-
-Reparse = Callable[[Stored], Event]
 
 
-class Again(msgspec.Struct, frozen=True, kw_only=True):
-    """One person's planning anew."""
+class Pass(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one person's planning anew has come. Under other revisions it begins anew."""
 
-    recipient: Recipient
-    person: Person
-    settings: Settings
-    reparse: Reparse
-    now: datetime
-    wanted: dict[bytes, Notification] = {}
-    """What has been planned so far, by id: a summary is joined, not written over, by its second event."""
+    rev: int
+    layer_rev: int
+    began: datetime
+    """The moment everything is planned at, so that what is released at once is released together."""
+    until: int
+    """The newest row there was: what is written later was planned under these wishes."""
+    row: int = 0
+    """The row to go on with,"""
+    item: int = 0
+    """after this item of those it stands for."""
+    wanted: Mapping[bytes, Notification] = {}
+    """By id, what may still be asked for: the alert at `row`, and summaries, one for each target and end of quiet."""
+    notice: int | None = 0
+    """After the rows: go on after this notice of those that stand in the digest; None after the last."""
+    summaries: tuple[int, ...] = ()
+    """Rows of the summaries met: any event may want them, so that they are judged at the end."""
 
 
 async def replan_person(
     tx: Transaction,
     recipient: Recipient,
     person: Person,
-    settings: Settings,
     reparse: Reparse,
     layer_rev: int,
     now: datetime,
-    after: int = 0,
-) -> int:
+    before: Pass | None = None,
+    room: int = STEP_MAX,
+) -> Pass | None:
     """Everything that waits for one person, planned again; ends with the mark taken away and the next digest set.
 
-    At most EVENTS_MAX events, those after `after`. Returns the event to go on after, the mark still set; 0 at the end.
+    One step: at most `room` rows and events, after those of `before`. Returns where to go on, the mark still set; None
+    at the end.
     """
-    waiting = [queue.queued(row) for row in await tx.rows("notification_waiting", {"person": recipient.id})]
-    again = Again(recipient=recipient, person=person, settings=settings, reparse=reparse, now=now, wanted={})
-    bound = {"person": recipient.id, "after": after, "limit": EVENTS_MAX}
-    events = [row[0] for row in await tx.rows("notification_events", bound)]
-    for journal in events:
-        await _replan_event(tx, again, journal)
-    last = events[-1] if len(events) == EVENTS_MAX else 0
-    for found in waiting:
-        notification = found.notification
-        if notification.kind not in OF_WISHES:
-            revisions = {"seq": notification.seq, "rev": recipient.rev, "layer_rev": layer_rev}
-            await tx.rows("notification_bump", revisions)
-            if notification.kind is Kind.DIGEST and unwanted(notification, recipient, now):
-                await withdraw(tx, notification, now)
-        elif notification.state is State.AVAILABLE and notification.id.bytes not in again.wanted:
-            outdated = (notification.rev, notification.layer_rev) != (recipient.rev, layer_rev)
-            if _was_asked(found, after, last) and (outdated or not after):
-                await queue.cancel(tx, notification.seq, Cause.WISHES_CHANGED, now)
-    if last:
-        return last
+    if before is None or (before.rev, before.layer_rev) != (recipient.rev, layer_rev):
+        ((newest,),) = await tx.rows("notification_newest", {})
+        before = Pass(rev=recipient.rev, layer_rev=layer_rev, began=now, until=newest)
+    again = Again(
+        recipient=recipient,
+        person=person,
+        reparse=reparse,
+        now=before.began,
+        wanted=dict(before.wanted),
+        planned=set(),
+    )
+    after = await _walk(tx, again, before, room, now)
+    if after.row > after.until:
+        after = await _notices(tx, again, after, room)
+    if after.notice is None:
+        after = await _judge(tx, after, room, now)
+    if after.notice is not None or after.summaries:
+        await _put_off(tx, after)
+        return after
+    await _let_go(tx, after)
     await tx.rows("person_replanned", {"id": recipient.id})
     await schedule_digest(tx, recipient, person, now)
-    return 0
+    return None
 
 
-def _was_asked(found: Queued, after: int, last: int) -> bool:
-    """Whether every event that could want it has been planned again: an alert's own, of a summary all."""
-    if found.notification.kind is Kind.SUMMARY:
-        return not last
-    return found.event > after and (not last or found.event <= last)
+async def _walk(tx: Transaction, again: Again, before: Pass, room: int, now: datetime) -> Pass:
+    """The next rows, each planned anew by every event that may want it; an alert none of them wants is cancelled."""
+    bounds = {"person": again.recipient.id, "from": before.row, "until": before.until, "limit": room}
+    rows = await tx.rows("notification_walk", bounds) if before.row <= before.until else []
+    place, summaries, full = before.until + 1, list(before.summaries), len(rows) == room
+    for seq, id, event, kind, state in rows:
+        if room <= 0:
+            return _so_far(again, before, seq, 0, summaries)
+        if kind not in OF_WISHES:
+            await _follow(tx, again, before, seq, kind, now)
+            room -= 1
+            continue
+        after = before.item if seq == before.row else 0
+        met, last = await _plan_row(tx, again, seq, event, after, room)
+        if last:
+            return _so_far(again, before, seq, last, summaries, id)
+        room -= met
+        if kind == Kind.SUMMARY:
+            summaries.append(seq)
+        elif state == State.AVAILABLE and id not in again.wanted:
+            await queue.cancel(tx, seq, Cause.WISHES_CHANGED, now)
+    if full:
+        place = rows[-1][0] + 1
+    return _so_far(again, before, place, 0, summaries)
 
 
-async def _replan_event(tx: Transaction, again: Again, journal: int) -> None:
-    """One event under the wishes that hold now; what it wants is added to `again.wanted`."""
-    received = await _received(tx, again, journal)
-    if received is None:
-        return
-    item = await _item_of(tx, received, again.recipient.id)
-    reached = await _reached(tx, received, again.recipient.id)
-    facts = await _facts(tx, again, received, item, reached)
-    verdict = decide(received, again.recipient, facts, again.now)
-    planned = plan(verdict, received, again.recipient, facts, again.now)
-    if item is not None:
-        decided = {"item": item.id, "category": verdict.category, "digest": int(verdict.to_digest)}
-        await tx.rows("item_decided", decided)
-    if item is not None and item.state is not ItemState.OPEN:
-        # Read meanwhile: only what is about the mailbox, not the message, may still be told.
-        planned = tuple(notification for notification in planned if not hangs_on_item(notification.category))
-    planned = tuple([await _heir(tx, notification) for notification in planned])
-    for notification in planned:
-        before = again.wanted.get(notification.id.bytes)
-        merged = joined(before, notification) if before is not None else notification
-        again.wanted[notification.id.bytes] = merged
-        await queue.replan(tx, merged, again.now)
-    item_id = item.id if item else 0
-    await queue.enqueue(tx, planned, journal, item_id, again.now)
-    ids = dict.fromkeys([*(found.id for found in reached), *(notification.id for notification in planned)])
-    await write_decision(tx, received, again.recipient.id, verdict, item_id, tuple(ids), again=True)
+def _so_far(
+    again: Again, before: Pass, row: int, item: int, summaries: Sequence[int], alert: bytes | None = None
+) -> Pass:
+    """`alert`: the row in the middle of which the step ends."""
+    kept = _summaries(again)
+    if alert is not None and alert in again.wanted:
+        kept[alert] = again.wanted[alert]
+    return msgspec.structs.replace(before, row=row, item=item, wanted=kept, summaries=tuple(summaries))
 
 
-async def _heir(tx: Transaction, planned: Notification) -> Notification:
-    """Superseded meanwhile, its message is told by the newer one that waits: that is the row to plan again."""
-    for (id,) in await tx.rows("notification_heir", {"id": planned.id.bytes}):
-        return msgspec.structs.replace(planned, id=UUID(bytes=id))
-    return planned
+def _summaries(again: Again) -> dict[bytes, Notification]:
+    return {id: one for id, one in again.wanted.items() if one.kind is Kind.SUMMARY}
 
 
-async def _facts(
-    tx: Transaction, again: Again, received: Received, item: Item | None, reached: Sequence[Notification]
-) -> Facts:
-    person, recipient = again.person, again.recipient
-    found = await item_store.read_mailbox(tx, received.mailbox, recipient.name) if received.mailbox else None
-    held = (found for found in reached if found.state is State.AVAILABLE and found.kind is Kind.SUMMARY)
-    return Facts(
-        mailbox=found[0] if found else None,
-        item=item,
-        arrival=Arrival.NEW,
-        presence=person.active_at,
-        known_since=person.first_seen,
-        quotas=await known_quotas(tx, received.event, recipient.id),
-        instant_mails_in_hour=await instant_mails(tx, recipient.id, again.now),
-        again=True,
-        told=frozenset(found.target for found in reached if found.state in ON_ITS_WAY),
-        held=frozenset(summary.target for summary in held),
-    )
+async def _plan_row(tx: Transaction, again: Again, seq: int, event: int, after: int, room: int) -> tuple[int, int]:
+    """The events of the open items it stands for, after `after`; its own if it hangs on none (quota, sign-ins).
+
+    Returns how much of the room that took, and the last item if there are perhaps more.
+    """
+    bounds = {"notification": seq, "after": after, "limit": room}
+    links = await tx.rows("notification_stands_for", bounds)
+    events = [opened for _, opened, state in links if state == ItemState.OPEN]
+    for journal in events if links or after else [event]:
+        if journal not in again.planned:
+            again.planned.add(journal)
+            await decide_again(tx, again, journal)
+    return max(1, len(links)), links[-1][0] if len(links) == room else 0
 
 
-async def _received(tx: Transaction, again: Again, journal: int) -> Received | None:
-    """The event from its journalled bytes; None once these are gone, or read no more."""
-    rows = await tx.rows("journal_read", {"seq": journal})
-    if not rows or not rows[0][7]:
-        return None
-    stored = _stored(rows[0], again.recipient.id)
-    try:
-        event = again.reparse(stored)
-    except Exception as error:
-        # It was read once; a dead letter of its own, in nobody's way.
-        log.error("undecidable", journal=journal, source=stored.source, error=type(error).__name__, exc_info=error)
-        dead = {"journal": journal, "person": stored.person, "error": type(error).__name__, "at": micros(again.now)}
-        await tx.rows("inbox_dead", dead)
-        return None
-    return Received(
-        seq=stored.journal,
-        key=stored.key,
-        source=stored.source,
-        store=stored.store,
-        event=event,
-        received=stored.received,
-        mailbox=stored.mailbox,
-    )
+async def _follow(tx: Transaction, again: Again, before: Pass, seq: int, kind: str, now: datetime) -> None:
+    """What no wish plans only follows the revision; a digest that is wanted no more is withdrawn."""
+    await tx.rows("notification_bump", {"seq": seq, "rev": before.rev, "layer_rev": before.layer_rev})
+    if kind == Kind.DIGEST:
+        for row in await tx.rows("notification_read", {"seq": seq}):
+            digest = queue.queued(row).notification
+            if unwanted(digest, again.recipient, now):
+                await withdraw(tx, digest, now)
 
 
-def _stored(row: Row, person: bytes) -> Stored:
-    seq, key, source, store, dialect, mailbox, received, body = row
-    return Stored(
-        seq=0,
-        person=person,
-        tries=0,
-        journal=seq,
-        key=key,
-        source=source,
-        store=store,
-        dialect=dialect,
-        mailbox=mailbox,
-        received=instant(received),
-        body=body,
-    )
+async def _notices(tx: Transaction, again: Again, before: Pass, room: int) -> Pass:
+    """What waits for the digest and is no message: where none will be sent any more, what is required is told."""
+    if before.notice is None:
+        return before
+    rows = await tx.rows("notices_walk", {"person": again.recipient.id, "after": before.notice, "limit": room})
+    for _, journal in rows:
+        if journal not in again.planned:
+            again.planned.add(journal)
+            await decide_again(tx, again, journal)
+    after = rows[-1][0] if len(rows) == room else None
+    return msgspec.structs.replace(before, wanted=_summaries(again), notice=after)
 
 
-async def _reached(tx: Transaction, received: Received, person: bytes) -> list[Notification]:
-    """What the event's earlier decisions planned, as it stands now."""
-    rows = await tx.rows("decision_deliveries", {"id": decision_id(received.key, person).bytes})
-    ids = [UUID(bytes=rows[0][0][at : at + ID_BYTES]) for at in range(0, len(rows[0][0]), ID_BYTES)] if rows else []
-    found = await tx.many("notification_by_id", [{"id": id.bytes} for id in ids])
-    return [queue.queued(row).notification for row in found]
+async def _judge(tx: Transaction, after: Pass, room: int, now: datetime) -> Pass:
+    """Every event has said which summaries it wants: the others are cancelled. Returns what is left to judge."""
+    for seq in after.summaries[:room]:
+        for row in await tx.rows("notification_read", {"seq": seq}):
+            if row[1] not in after.wanted:
+                await queue.cancel(tx, seq, Cause.WISHES_CHANGED, now)
+    return msgspec.structs.replace(after, summaries=after.summaries[room:])
 
 
-async def _item_of(tx: Transaction, received: Received, person: bytes) -> Item | None:
-    where = {"decision": decision_id(received.key, person).bytes, "event": received.seq}
-    rows = await tx.rows("item_of_event", where)
-    return item_store.item_of(rows[0]) if rows else None
+async def _put_off(tx: Transaction, after: Pass) -> None:
+    """What is to be told now waits for the rest of the pass: one summary of everything, not one of each step."""
+    for summary in _due(after):
+        found = await queue.find(tx, summary)
+        if found is not None:
+            await tx.rows("notification_due", {"seq": found.seq, "next_at": micros(summary.expires_at)})
+
+
+async def _let_go(tx: Transaction, after: Pass) -> None:
+    """The reverse of `_put_off`."""
+    for summary in _due(after):
+        found = await queue.find(tx, summary)
+        if found is not None:
+            await tx.rows("notification_due", {"seq": found.seq, "next_at": micros(summary.next_at)})
+
+
+def _due(after: Pass) -> list[Notification]:
+    return [one for one in after.wanted.values() if one.kind is Kind.SUMMARY and one.next_at <= after.began]

@@ -6,7 +6,7 @@ A settlement whose attempt has moved on writes nothing: the lease ended, and ano
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 import msgspec
@@ -19,17 +19,19 @@ from notifier.engine.lifecycle import (
     ForgetDevice,
     InvalidContact,
     OtherEnvironment,
-    PauseRoute,
     Settlement,
     StopNumber,
     settle,
+    superseded,
 )
 from notifier.model.instant import micros
-from notifier.model.notification import Accepted, Kind, Notification, Outcome, State
+from notifier.model.item import Cause
+from notifier.model.notification import Accepted, Kind, Notification, Outcome, State, UnknownOutcome
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, Device, Environment
 from notifier.services.last_check import Ready
-from notifier.store import queue
+from notifier.services.stopping import release, take_back_doubtful
+from notifier.store import collapse, queue
 from notifier.store.database import Transaction
 from notifier.store.people import People
 from notifier.store.queue import Queued
@@ -58,26 +60,52 @@ def outcome_tag(outcome: Outcome) -> str:
 
 
 async def settle_finished(
-    tx: Transaction, finished: Sequence[Finished], people: People, now: datetime, chance: Callable[[], float]
-) -> None:
-    """Settles each by its attempt; those nothing was tried for are available again."""
+    tx: Transaction,
+    finished: Sequence[Finished],
+    people: People,
+    now: datetime,
+    chance: Callable[[], float],
+    lease: timedelta,
+) -> datetime | None:
+    """Settles each by its attempt; those nothing was tried for are available again. Returns when the first that is to
+    be tried again is due, None if none is. `lease`: what each was claimed for."""
     plain = await _settle_plain(tx, finished, now, chance)
-    for one in finished:
-        notification = one.ready.notification
-        if _attempt(one) in plain:
-            continue
-        if one.outcome is None:
-            back = {"seq": notification.seq, "attempt": notification.attempt, "next_at": micros(now)}
-            await tx.rows("queue_release", back)
-            continue
-        current = await _current(tx, notification)
-        if current is None:
-            continue
-        settlement = settle(current, one.outcome, one.at, chance(), one.ready.device)
-        found = Queued(notification=current, event=one.ready.queued.event)
-        await write_settlement(tx, found, settlement, people, now, contact=one.ready.contact, device=one.ready.device)
-        if settlement.state is State.ACCEPTED and one.ready.device is not None:
-            await tx.rows("device_ok", _device_ok(one))
+    due = [await _settle_one(tx, one, people, now, chance, lease) for one in finished if _attempt(one) not in plain]
+    return min((at for at in due if at is not None), default=None)
+
+
+async def _settle_one(
+    tx: Transaction, one: Finished, people: People, now: datetime, chance: Callable[[], float], lease: timedelta
+) -> datetime | None:
+    """When it is due again, None if it is not."""
+    notification = one.ready.notification
+    if one.outcome is None:
+        await release(tx, [notification], now, now)
+        return now
+    current = await _current(tx, notification)
+    if current is None:
+        return None
+    settlement = await _answered(tx, current, one, chance(), lease)
+    found = Queued(notification=current, event=one.ready.queued.event)
+    await write_settlement(tx, found, settlement, people, now, contact=one.ready.contact, device=one.ready.device)
+    if settlement.state is State.ACCEPTED and one.ready.device is not None:
+        await tx.rows("device_ok", _device_ok(one))
+    waits = settlement.state is State.AVAILABLE or settlement.cause is Cause.SUPERSEDED  # or the one that took its time
+    return settlement.next_at if waits else None
+
+
+async def _answered(
+    tx: Transaction, current: Notification, one: Finished, chance: float, lease: timedelta
+) -> Settlement:
+    """What the answer makes of it, knowing its earlier attempts and what came after it."""
+    assert one.outcome is not None, "it was tried"
+    lost = isinstance(one.outcome, UnknownOutcome) and current.medium is Medium.PUSH
+    doubted = lost and await queue.doubts(tx, current.seq) > 1  # this one is among them
+    tried = current.next_at - lease
+    settlement = settle(current, one.outcome, one.at, chance, one.ready.device, tried=tried, doubted=doubted)
+    if settlement.state is State.AVAILABLE and await collapse.gave_way(tx, [(current, settlement.next_at)]):
+        return superseded(settlement)
+    return settlement
 
 
 async def _settle_plain(
@@ -180,8 +208,8 @@ async def write_settlement(
         await digest_ended(tx, notification, settlement.state)
     for effect in settlement.effects:
         await _effect(tx, effect, notification, people, contact, device, now)
-    if settlement.state is State.CANCELLED and notification.medium is Medium.PUSH:
-        await take_back_doubtful(tx, notification, now)
+    if settlement.state is State.CANCELLED:
+        await take_back_doubtful(tx, notification, settlement.cause, now)
     if ended:
         say_all(__name__, "settled", [_line(notification, settlement)])
 
@@ -222,9 +250,6 @@ async def _effect(
         case OtherEnvironment():
             if device is not None:
                 await _other_environment(tx, device)
-        case PauseRoute(route=route, until=until, code=code, alarm=alarm):
-            if alarm:
-                log.error("route needs the operator", route=route, code=code, until=until.isoformat())
         case StopNumber(contact=stopped):
             if contact is not None and contact.id == stopped:
                 mark = people.suppression_mark(contact.kind, contact.value)
@@ -239,12 +264,6 @@ async def _effect(
             await queue.dismiss(tx, shown, [str(notification.id)], now, badge=True)
         case _:
             assert_never(effect)
-
-
-async def take_back_doubtful(tx: Transaction, notification: Notification, now: datetime) -> None:
-    """A cancelled push whose earlier attempt may be on the screen is dismissed there."""
-    if await queue.perhaps_shown(tx, notification.seq):
-        await queue.dismiss(tx, notification.target, [str(notification.id)], now, badge=True)
 
 
 async def forget_device(tx: Transaction, device: bytes, since: datetime | None, now: datetime) -> None:

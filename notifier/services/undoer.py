@@ -1,211 +1,189 @@
-"""The undo lane: takes back what was shown and corrects badges, merged per device, never held by quiet hours or caps.
+"""The undo lane of one route: takes back what was shown and corrects badges, merged per device.
 
-A dismissal is a background push with the ids; a badge is sent when the sum differs from what the device was last told,
-and once more when it falls to 0. A row that grows while its push is under way keeps what was added.
+Quiet hours and caps never hold it. Each route has a lane of its own beside its sender, with a small share of what the
+channel may have in flight and the sender's breaker: a provider in trouble delays nobody else's devices, and what waits
+for it burns no try. (One lane for all, with a claim per route, would need the same parts and a list of breakers.)
+
+A dismissal is a background push with ids and, where these are too many, a mark per mailbox; a badge is sent when the
+sum differs from what the device was last told, and once more when it falls to 0. Both may come twice: a row that was
+claimed by a process that died is claimed again. What is added to a row while its push is under way stays.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from uuid import uuid5
+from typing import Final
 
-import msgspec
 import structlog
 
 from notifier.channels import Channel
-from notifier.engine import badge as badges
-from notifier.engine.limits import UNDO
+from notifier.channels.breaker import Breaker, Gate
 from notifier.errors import StoreUnavailable
 from notifier.model.instant import micros
 from notifier.model.message import Push, PushKind
-from notifier.model.notification import NAMESPACE, Accepted, BadMessage, DeadTarget, Outcome, UnknownOutcome, Urgency
-from notifier.model.recipient import Device
+from notifier.model.notification import Accepted, ConfigTrouble, Outcome, Throttled, UnknownOutcome
 from notifier.services import Clock
-from notifier.services.last_check import badge_of
-from notifier.services.settling import badge_sent, forget_device, outcome_tag, shown_badge
-from notifier.store.database import Database, Row, Transaction, Work
-from notifier.store.people import read_device
+from notifier.services.settling import outcome_tag
+from notifier.services.undo_attempts import Attempt, Done, attempt_of, pushes_of, settle_undo, tell
+from notifier.store.database import Database, Transaction
 
 log = structlog.get_logger()
 
-BATCH_MAX = 100
-LEASE = timedelta(seconds=30)
-RETRY_FIRST = timedelta(seconds=5)
-ATTEMPTS_MAX = 12
-"""With doubling waits of at most an hour: about six hours, then the next report repairs it."""
-IDLE_S = 1.0
-TROUBLE_S = 1.0
+SHARE: Final = 10
+"""A lane has one in so many of the requests its channel may have in flight."""
+PUSHES_MAX: Final = 2
+"""Of one device at a time: a dismissal, then a badge (a background push may not carry one)."""
+LEASE_MARGIN: Final = timedelta(seconds=15)
+"""A lease is the channel's time limit for each of them, and this."""
+IDLE_S: Final = 1.0
+TROUBLE_S: Final = 1.0
 
 
-class Undo(msgspec.Struct, frozen=True, kw_only=True):
-    """One device's claimed row."""
+def share_of(channel: Channel) -> int:
+    """Devices a lane may have under way; what its sender must leave free."""
+    return max(1, channel.in_flight_max // SHARE)
 
-    device: bytes
-    dismiss: bytes
-    """JSON list, as read: what was added meanwhile is told apart by it."""
-    below: bytes
-    badge: bool
-    attempt: int
+
+async def forget_unserved(database: Database, routes: Iterable[str]) -> None:
+    """At a start: what is owed to devices whose route has no channel any more is dropped."""
+    served = json.dumps(sorted(routes))
+
+    async def work(tx: Transaction) -> int:
+        return len(await tx.rows("undo_unserved", {"routes": served}))
+
+    if dropped := await database.transact(work):
+        log.warning("devices no channel carries", devices=dropped)
 
 
 class Undoer:
-    """Sends undo rows through the devices' own channels."""
+    """Sends one route's undo rows. Tasks live in the group given to `start`."""
 
     def __init__(
         self,
         database: Database,
-        channels: Mapping[str, Channel],
+        channel: Channel,
+        breaker: Breaker,
         clock: Clock,
+        chance: Callable[[], float],
         on_answer: Callable[[str, str, float], None],
     ) -> None:
         self.wake = asyncio.Event()
+        self.route = channel.route
+        self.drained = asyncio.Event()
+        """Set once `drain` was asked for and nothing is under way or unsettled."""
+        self._lease = PUSHES_MAX * timedelta(seconds=channel.time_limit_s) + LEASE_MARGIN
         self._database = database
-        self._channels = channels
+        self._channel = channel
+        self._breaker = breaker
         self._clock = clock
+        self._chance = chance
         self._on_answer = on_answer
-        self._unwritten: deque[Work[None]] = deque()
-        """What came back while the store could not be written."""
+        self._in_flight = 0
+        self._finished: list[Done] = []
+        self._group: asyncio.TaskGroup | None = None
+        self._draining = False
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+
+    def drain(self) -> None:
+        """Claims nothing more; what is under way comes back and is settled."""
+        self._draining = True
+        self.wake.set()
 
     async def step(self, now: datetime) -> float:
-        """One batch of devices, all at once."""
+        """Settles what came back and starts what is due, as far as the lane and its provider have room."""
+        await self._settle_all(now)
         try:
-            while self._unwritten:
-                await self._database.transact(self._unwritten[0])
-                self._unwritten.popleft()
-            claimed = await self._claim(now)
-            if not claimed:
-                return IDLE_S
-            async with asyncio.TaskGroup() as group:
-                for undo, device, badge in claimed:
-                    group.create_task(self._undo(undo, device, badge, now), name="undo")
+            more = await self._claim_and_start(now)
         except StoreUnavailable:
             return TROUBLE_S
-        return 0 if len(claimed) == BATCH_MAX else IDLE_S
+        if self._draining and not self._in_flight and not self._finished:
+            self.drained.set()
+        return 0 if more else IDLE_S
 
-    async def _claim(self, now: datetime) -> list[tuple[Undo, Device, int | None]]:
-        params = {"now": micros(now), "lease": micros(now + LEASE), "limit": BATCH_MAX}
+    async def _claim_and_start(self, now: datetime) -> bool:
+        room = min(share_of(self._channel) - self._in_flight, self._breaker.free(self._clock.monotonic()))
+        if room <= 0 or self._draining:
+            return False
+        rows, attempts = await self._claim(now, room)
+        assert self._group is not None, "start() comes before step()"
+        for attempt in attempts:
+            self._in_flight += 1
+            self._group.create_task(self._undo(attempt), name=f"undo {self.route}")
+        return rows == room
 
-        async def work(tx: Transaction) -> list[tuple[Undo, Device, int | None]]:
-            found: list[tuple[Undo, Device, int | None]] = []
-            for row in await tx.rows("undo_claim", params):
-                undo = _undo(row)
-                device = await read_device(tx, undo.device)
-                if device is None:
-                    await self._done(tx, undo)
-                    continue
-                wanted = await self._badge(tx, device) if undo.badge else None
-                if wanted is None and undo.dismiss == b"[]":
-                    await self._done(tx, undo)
-                    continue
-                found.append((undo, device, wanted))
-            return found
+    async def _claim(self, now: datetime, room: int) -> tuple[int, list[Attempt]]:
+        """How many rows were due, and those that there is something to send for."""
+        lease = micros(now + self._lease)
+        params = {"route": self.route, "now": micros(now), "lease": lease, "limit": room}
+
+        async def work(tx: Transaction) -> tuple[int, list[Attempt]]:
+            rows = await tx.rows("undo_claim", params)
+            attempts = [await attempt_of(tx, row, self.route, lease) for row in rows]
+            return len(rows), [attempt for attempt in attempts if attempt is not None]
 
         return await self._database.transact(work)
 
-    async def _badge(self, tx: Transaction, device: Device) -> int | None:
-        """The badge to send, None if there is none to send."""
-        return badges.due(await badge_of(tx, device), await shown_badge(tx, device.id))
+    async def _undo(self, attempt: Attempt) -> None:
+        """Comes back whatever happens to it: its row is settled, and the lane has its place back."""
+        outcome: Outcome = UnknownOutcome("cancelled")
+        dismissed = False
+        try:
+            outcome, dismissed = await self._told(attempt)
+        finally:
+            troubled = isinstance(outcome, Throttled | ConfigTrouble) or self._breaker.gate is not Gate.CLOSED
+            self._in_flight -= 1
+            self._finished.append(Done(attempt=attempt, outcome=outcome, dismissed=dismissed, burns=not troubled))
+            self.wake.set()
 
-    async def _undo(self, undo: Undo, device: Device, badge: int | None, now: datetime) -> None:
-        channel = self._channels.get(device.route)
-        outcome: Outcome = Accepted()
-        if channel is not None:
-            for push in _pushes(undo, device, badge, now):
-                outcome = await self._send(channel, push, now)
-                if not isinstance(outcome, Accepted):
-                    break
+    async def _told(self, attempt: Attempt) -> tuple[Outcome, bool]:
+        """One push after the other, up to the first that is not taken: its answer, and whether the dismissal was."""
+        for push in pushes_of(attempt, self._clock.now()):
+            outcome = await self._send(push)
+            if not isinstance(outcome, Accepted):
+                return outcome, push.kind is not PushKind.DISMISS
+        return Accepted(), True
+
+    async def _send(self, push: Push) -> Outcome:
+        outcome: Outcome | None = None
+        self._breaker.started()
+        begun = self._clock.monotonic()
+        try:
+            outcome = await self._channel.send(push, self._clock.now())
+        except Exception as error:
+            # A channel never raises for a refusal: our own trouble, and no reason to give up the devices beside it.
+            log.error("channel failed", route=self.route, error=type(error).__name__, exc_info=error)
+            outcome = UnknownOutcome(type(error).__name__)
+        finally:
+            if outcome is None:
+                self._breaker.dropped()
+            else:
+                self._breaker.record(outcome, self._clock.monotonic())
+        self._on_answer(self.route, outcome_tag(outcome), self._clock.monotonic() - begun)
+        return outcome
+
+    async def _settle_all(self, now: datetime) -> None:
+        """Each in a transaction of its own, and all under one commit."""
+        finished, self._finished = self._finished, []
+        async with asyncio.TaskGroup() as group:
+            for done in finished:
+                group.create_task(self._settle_one(done, now), name=f"undone {self.route}")
+
+    async def _settle_one(self, done: Done, now: datetime) -> None:
+        chance = self._chance()
 
         async def work(tx: Transaction) -> None:
-            match outcome:
-                case Accepted():
-                    again = badge is not None and await badge_sent(tx, device.id, badge)
-                    await self._rest(tx, undo, now, again=again)
-                case DeadTarget(since=since):
-                    await forget_device(tx, device.id, since, now)
-                    await self._done(tx, undo)
-                case BadMessage(code=code):
-                    log.error("undo refused", route=device.route, code=code)
-                    await self._done(tx, undo)
-                case _ if undo.attempt >= ATTEMPTS_MAX:
-                    await self._done(tx, undo)
-                case _:
-                    wait = min(RETRY_FIRST * 2**undo.attempt, timedelta(hours=1))
-                    later = {"device": undo.device, "attempt": undo.attempt, "next_at": micros(now + wait)}
-                    await tx.rows("undo_later", later)
+            await settle_undo(tx, done, chance, now)
 
         try:
             await self._database.transact(work)
         except StoreUnavailable:
-            self._unwritten.append(work)
-
-    async def _send(self, channel: Channel, push: Push, now: datetime) -> Outcome:
-        begun = self._clock.monotonic()
-        try:
-            outcome = await channel.send(push, now)
+            self._finished.append(done)
         except Exception as error:
-            # A channel never raises for a refusal: our own trouble, and no reason to give up the devices beside it.
-            log.error("channel failed", route=channel.route, error=type(error).__name__, exc_info=error)
-            outcome = UnknownOutcome(type(error).__name__)
-        self._on_answer(channel.route, outcome_tag(outcome), self._clock.monotonic() - begun)
-        return outcome
-
-    async def _done(self, tx: Transaction, undo: Undo) -> None:
-        await tx.rows(
-            "undo_done",
-            {"device": undo.device, "attempt": undo.attempt, "dismiss": undo.dismiss, "below": undo.below},
-        )
-
-    async def _rest(self, tx: Transaction, undo: Undo, now: datetime, *, again: bool) -> None:
-        """Done, but for what was added meanwhile, and for a zero that is said once more."""
-        rows = await tx.rows("undo_read", {"device": undo.device})
-        if not rows or rows[0][5] != undo.attempt:
-            return
-        sent = set(msgspec.json.decode(undo.dismiss, type=list[str]))
-        left = [id for id in msgspec.json.decode(rows[0][1], type=list[str]) if id not in sent]
-        if not left and not again:
-            await tx.rows(
-                "undo_done",
-                {"device": undo.device, "attempt": undo.attempt, "dismiss": rows[0][1], "below": rows[0][2]},
-            )
-            return
-        await tx.rows(
-            "undo_rest",
-            {
-                "device": undo.device,
-                "attempt": undo.attempt,
-                "dismiss": msgspec.json.encode(left),
-                "below": b"[]",
-                "badge": 1,
-                "next_at": micros(now + (badges.INTERVAL if again else timedelta(0))),
-            },
-        )
-
-
-def _undo(row: Row) -> Undo:
-    return Undo(device=row[0], dismiss=row[1], below=row[2], badge=bool(row[3]), attempt=row[4])
-
-
-def _pushes(undo: Undo, device: Device, badge: int | None, now: datetime) -> list[Push]:
-    """The dismissal and the badge: a background push may not carry a badge (APNs), so they are two."""
-    ids: list[str] = msgspec.json.decode(undo.dismiss)
-    base = f"undo/{undo.device.hex()}/{undo.attempt}/{micros(now)}"
-    blank = Push(
-        id=uuid5(NAMESPACE, base),
-        kind=PushKind.WAKE,
-        token=device.token,
-        environment=device.environment,
-        urgency=Urgency.PASSIVE,
-        expires_at=now + UNDO,
-    )
-    replace = msgspec.structs.replace
-    pushes: list[Push] = []
-    if ids:
-        dismissal_id = uuid5(NAMESPACE, f"{base}/dismiss")
-        pushes.append(replace(blank, id=dismissal_id, kind=PushKind.DISMISS, dismiss=tuple(ids)))
-    if badge is not None:
-        badge_id = uuid5(NAMESPACE, f"{base}/badge")
-        pushes.append(replace(blank, id=badge_id, kind=PushKind.BADGE, badge=badge, collapse_id="badge"))
-    return pushes
+            log.error("left to its lease", route=self.route, device=done.attempt.device.id, exc_info=error)
+        else:
+            tell(done)

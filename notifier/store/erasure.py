@@ -81,7 +81,8 @@ def _items(person: bytes) -> Work[int]:
     """Items, with the summaries and digests that stood for them."""
 
     async def work(tx: Transaction) -> int:
-        rows = await tx.rows("erase_items", {"person": person, "limit": BATCH_MAX})
+        batch = {"person": person, "limit": BATCH_MAX}
+        rows = await tx.rows("erase_items", batch) or await tx.rows("erase_notices", batch)
         await _links(tx, person, [row[0] for row in rows])
         return len(rows)
 

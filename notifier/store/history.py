@@ -6,20 +6,23 @@ verdict and from the state of its notifications, so that it is right at any mome
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from notifier.engine import explain
+from notifier.engine import outcome
+from notifier.engine.fate import WAITING, Became, Fate, Listed, digested, fate_of, telling
 from notifier.engine.packed import VerdictRecord, unpack
-from notifier.model.instant import instant, maybe_instant
-from notifier.model.item import Cause, Item, ItemState
-from notifier.model.notification import Kind, Notification, Receipt, SignIn, State
+from notifier.engine.plan import hangs_on_item
+from notifier.model.instant import EPOCH, instant, maybe_instant
+from notifier.model.item import Item, ItemState
+from notifier.model.notification import Notification, Receipt, SignIn, State
+from notifier.model.preference import Medium
 from notifier.store.database import Database, Row, Transaction
 from notifier.store.items import item_of
-from notifier.store.queue import queued
+from notifier.store.queue import SHOWN_FOR, queued
 
 NEWEST = 2**63 - 1
 """A position before the newest row."""
@@ -28,9 +31,9 @@ RECEIPTS_MAX = 50
 SCAN_MAX = 2_000
 """Journal rows one page looks at for a filter no index has; `next` goes on from there."""
 SCAN_STEP = 200
+NOTICES_MAX = 8
+"""Lines in a digest that one event can have made."""
 ID_BYTES = 16
-STANDS_IN_DIGEST, STOOD_IN_DIGEST = 1, 2
-"""`item.digest`."""
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +44,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """Journal row."""
     ended: datetime | None
     receipts: tuple[Receipt, ...]
+    still_open: int = 0
+    """Of the messages it stands for; counted where its own is read or gone and its device may show it."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,35 +61,58 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     verdict: VerdictRecord
     deliveries: tuple[Delivery, ...]
     item: Item | None
-    digest: int
-    """`item.digest`: 0 not meant for one, else STANDS_IN_DIGEST or STOOD_IN_DIGEST."""
+    listed: Mapping[str, Listed] = {}
+    """Its lines for the digest, by their category; "" is the message's own."""
 
     @property
     def outcome(self) -> str:
-        """One of the words of `explain.outcome_of`. What was read before its digest came is retracted, not digested."""
-        states = [self._fate(delivery) for delivery in self.deliveries]
-        word = explain.outcome_of(self.verdict, states, digested=self.digest == STOOD_IN_DIGEST)
-        unsent = self.digest == STANDS_IN_DIGEST and self.item is not None and self.item.state is not ItemState.OPEN
-        return "retracted" if word == "digested" and unsent else word
+        """One of the words of `outcome.outcome_of`, for a person whose digest goes out."""
+        return self.outcome_of(self.became(EPOCH))
 
-    def _fate(self, delivery: Delivery) -> tuple[State, Cause | None]:
-        """State and cause. A summary that was sent after this message had been read says nothing of it."""
-        notification, item = delivery.notification, self.item
-        if notification.kind is Kind.SUMMARY and notification.state is State.ACCEPTED and item is not None:
-            ended, sent = item.ended, delivery.ended
-            if item.state is not ItemState.OPEN and ended is not None and sent is not None and ended < sent:
-                return State.CANCELLED, item.cause
-        return notification.state, notification.cause
+    def outcome_of(self, became: Became) -> str:
+        """The outcome that goes with it."""
+        return outcome.outcome_of(self.verdict, [(fate.state, fate.cause) for fate in became.fates], became.digests)
+
+    def became(self, now: datetime, nowhere: str = "", shows: Callable[[bytes], bool] = bool) -> Became:
+        """What became of it. `nowhere`: why no digest goes out (`fate.no_digest`); `shows`: whether a device is still
+        the person's, so that it can have taken something back."""
+        fates = [(delivery.notification, self.fate(delivery, now, shows)) for delivery in self.deliveries]
+        parts = (self.verdict, *self.verdict.also)
+        return Became(
+            fates=telling(fates),
+            digests=tuple(digested(part, self.listed.get(_line_of(part)), nowhere) for part in parts),
+        )
+
+    def fate(self, delivery: Delivery, now: datetime, shows: Callable[[bytes], bool] = bool) -> Fate:
+        """What became of one of its deliveries, as far as this event goes: a summary may go on without it."""
+        dismissed = self._dismissed(delivery) and shows(delivery.notification.target)
+        return fate_of(delivery.notification, delivery.receipts, delivery.ended, self.item, now, dismissed=dismissed)
+
+    def _dismissed(self, delivery: Delivery) -> bool:
+        """Whether its device was told to take it back: a push, soon enough, with nothing unread left in it."""
+        item, ended = self.item, delivery.ended
+        if delivery.still_open or item is None or item.ended is None or ended is None:
+            return False
+        return (
+            item.state is not ItemState.OPEN and may_be_shown(delivery.notification) and item.ended - ended < SHOWN_FOR
+        )
 
     @property
     def until(self) -> datetime | None:
         """When the next of what still waits is due."""
         waiting = [
-            delivery.notification.next_at
-            for delivery in self.deliveries
-            if delivery.notification.state in explain.WAITING
+            delivery.notification.next_at for delivery in self.deliveries if delivery.notification.state in WAITING
         ]
         return min(waiting, default=None)
+
+
+def _line_of(part: VerdictRecord) -> str:
+    return "" if hangs_on_item(part.category) else part.category
+
+
+def may_be_shown(notification: Notification) -> bool:
+    """Whether it may stand on a screen."""
+    return notification.medium is Medium.PUSH and notification.state is State.ACCEPTED
 
 
 class Journalled(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,14 +139,14 @@ class History:
 
         async def work(tx: Transaction) -> list[Entry]:
             params = {"person": person, "before": NEWEST if before is None else before, "limit": limit}
-            return [await _entry(tx, row) for row in await tx.rows("history_page", params)]
+            return [await _entry(tx, person, row) for row in await tx.rows("history_page", params)]
 
         return await self._database.read(work)
 
     async def one(self, person: bytes, id: bytes) -> Entry | None:
         async def work(tx: Transaction) -> Entry | None:
             rows = await tx.rows("history_one", {"person": person, "id": id})
-            return await _entry(tx, rows[0]) if rows else None
+            return await _entry(tx, person, rows[0]) if rows else None
 
         return await self._database.read(work)
 
@@ -219,10 +247,11 @@ async def delivery_of(tx: Transaction, row: Row) -> Delivery:
     )
 
 
-async def _entry(tx: Transaction, row: Row) -> Entry:
-    seq, id, journal, item, name, category, at, verdict, deliveries = row
+async def _entry(tx: Transaction, person: bytes, row: Row) -> Entry:
+    seq, id, journal, item, name, category, at, packed, deliveries = row
     items = await tx.rows("item_read", {"item": item}) if item else []
     found = [await read_delivery(tx, key) for key in ids_of(deliveries)]
+    own, verdict = item_of(items[0]) if items else None, unpack(packed)
     return Entry(
         seq=seq,
         id=UUID(bytes=id),
@@ -230,10 +259,38 @@ async def _entry(tx: Transaction, row: Row) -> Entry:
         name=name,
         category=category,
         at=instant(at),
-        verdict=unpack(verdict),
-        deliveries=tuple(delivery for delivery in found if delivery is not None),
-        item=item_of(items[0]) if items else None,
-        digest=items[0][11] if items else 0,
+        verdict=verdict,
+        deliveries=tuple([await _counted(tx, delivery, own) for delivery in found if delivery is not None]),
+        item=own,
+        listed={
+            **({"": await _listed(tx, items[0])} if items else {}),
+            **{notice[4]: await _listed(tx, notice) for notice in await _notices(tx, person, journal, verdict)},
+        },
+    )
+
+
+async def _counted(tx: Transaction, delivery: Delivery, item: Item | None) -> Delivery:
+    if item is None or item.state is ItemState.OPEN or not may_be_shown(delivery.notification):
+        return delivery
+    ((still_open,),) = await tx.rows("notification_open_count", {"notification": delivery.notification.seq})
+    return msgspec.structs.replace(delivery, still_open=still_open)
+
+
+async def _notices(tx: Transaction, person: bytes, journal: int, verdict: VerdictRecord) -> list[Row]:
+    """Quota news and sign-ins of an event that were meant for the digest."""
+    parts = [part for part in (verdict, *verdict.also) if _line_of(part)]
+    if not any(decision.word == "digest" for part in parts for decision in part.decisions):
+        return []
+    return await tx.rows("history_notices", {"person": person, "journal": journal, "limit": NOTICES_MAX})
+
+
+async def _listed(tx: Transaction, row: Row) -> Listed:
+    """From the columns of `item_read`."""
+    digest = row[11]
+    mails = await tx.rows("history_digest", {"item": row[0]}) if digest else []
+    state, ended = mails[0] if mails else (None, 0)
+    return Listed(
+        item=item_of(row), digest=digest, mail=None if state is None else State(state), mailed=maybe_instant(ended)
     )
 
 

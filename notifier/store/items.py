@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
 from notifier.engine.absorb import Standing, Twin, standing, state_of
-from notifier.engine.ranges import SEEN_OPS
-from notifier.model.event import MessageSummary
+from notifier.model.event import MessageSummary, Received
 from notifier.model.instant import instant, maybe_instant, micros
 from notifier.model.item import Cause, Item, ItemState, Mailbox, Place, RangeOp, SeenRange
 from notifier.store import summaries
 from notifier.store.database import Row, Transaction
 
-ITEMS_BATCH_MAX = 500
-"""Items one step of a retraction touches; the rest follows in the next."""
+GONE = 1
+"""How a place that is no more is kept; 0 where a message stands."""
+DISCARDED = {Cause.JUNK: 2, Cause.TRASHED: 3}
+"""How a place is kept where it stands as good as gone."""
+DISCARDED_BY = {code: cause for cause, code in DISCARDED.items()}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -49,13 +52,36 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     to_digest: bool = False
 
 
-async def find_place(tx: Transaction, person: bytes, place: Place) -> tuple[int, ItemState] | None:
+class Bookkeeping(NamedTuple):
+    """What a mailbox's row keeps beside what was reported of it; moments in microseconds, 0 where there was none."""
+
+    swept: int
+    """Items of smaller UIDVALIDITYs have been ended."""
+    appended: bytes
+    created: int
+    renewed: int
+    uncertain: int
+    """Ranges wait to be applied."""
+
+
+Kept = tuple[Mailbox, Bookkeeping]
+
+
+class Found(NamedTuple):
+    """The item in a place."""
+
+    item: int
+    announced: bool
+    """Its arrival was reported; False: only that it was copied or moved."""
+
+
+async def find_place(tx: Transaction, person: bytes, place: Place) -> Found | None:
     """The item that stands in this very place already."""
     rows = await tx.rows(
         "place_read",
         {"mailbox": place.mailbox, "person": person, "uidvalidity": place.uidvalidity, "uid": place.uid},
     )
-    return (rows[0][0], ItemState(rows[0][1])) if rows else None
+    return Found(rows[0][0], bool(rows[0][1])) if rows else None
 
 
 async def twins(tx: Transaction, person: bytes, message_id: bytes) -> list[Twin]:
@@ -70,6 +96,7 @@ async def twins(tx: Transaction, person: bytes, message_id: bytes) -> list[Twin]
             opened=instant(row[2]),
             ended=maybe_instant(row[3]),
             own=bool(row[4]),
+            announced=bool(row[5]),
         )
         for row in rows
     ]
@@ -77,10 +104,7 @@ async def twins(tx: Transaction, person: bytes, message_id: bytes) -> list[Twin]
 
 async def standing_at(tx: Transaction, place: Place) -> Standing:
     """How the place stands by every range reported for it, applied or not."""
-    if not place.uidvalidity:
-        return Standing()
-    params = {"mailbox": place.mailbox, "uidvalidity": place.uidvalidity, "uid": place.uid}
-    return standing(_ranges(place.mailbox, place.uidvalidity, await tx.rows("ranges_over", params)))
+    return standing(await ranges_over(tx, place)) if place.uidvalidity else Standing()
 
 
 async def read_already(tx: Transaction, item: int) -> bool:
@@ -90,19 +114,6 @@ async def read_already(tx: Transaction, item: int) -> bool:
         if stands.seen or stands.gone:
             return True
     return False
-
-
-async def _standing_now(tx: Transaction, place: Place, seen: bool, gone: bool) -> Standing:
-    """As `standing_at`; where no range speaks of \\Seen, or of being there, as it stood: ranges are forgotten first."""
-    params = {"mailbox": place.mailbox, "uidvalidity": place.uidvalidity, "uid": place.uid}
-    ranges = _ranges(place.mailbox, place.uidvalidity, await tx.rows("ranges_over", params))
-    stands = standing(ranges)
-    kinds = {found.op in SEEN_OPS for found in ranges}
-    return Standing(
-        stands.seen if True in kinds else seen,
-        stands.gone if False in kinds else gone,
-        stands.cause,
-    )
 
 
 async def open_items(tx: Transaction, openings: Sequence[Opening]) -> list[int]:
@@ -116,9 +127,90 @@ async def open_items(tx: Transaction, openings: Sequence[Opening]) -> list[int]:
     return items
 
 
+async def open_notice(tx: Transaction, received: Received, person: bytes, category: str, group: bytes) -> int:
+    """A notice that stands in the digest; `group` is where the Message-ID of a message would be."""
+    row = {
+        **_NOTHING,
+        "person": person,
+        "event": received.seq,
+        "key": received.key,
+        "category": category,
+        "message_id": group,
+        "opened": micros(received.received),
+        "digest": True,
+    }
+    ((item,),) = await tx.rows("item_write", row)
+    return int(item)
+
+
+async def open_copied(tx: Transaction, copied: Item, places: Sequence[tuple[Place, Standing]]) -> int:
+    """A message of which nothing is known but that a client copied or moved it: its own report is still to come."""
+    state, there = state_of((stands.seen, stands.over) for _, stands in places), places[-1][1]
+    causes = {ItemState.OPEN: None, ItemState.SEEN: Cause.READ, ItemState.GONE: there.discarded or there.cause}
+    cause = causes[state]
+    row = {
+        **_NOTHING,
+        "person": copied.person,
+        "message_id": copied.message_id,
+        "opened": micros(copied.opened),
+        "state": int(state),
+        "cause": cause.value if cause else "",
+        "ended": 0 if state is ItemState.OPEN else micros(copied.opened),
+        "own": True,
+        "mailbox_name": copied.mailbox_name,
+    }
+    ((item,),) = await tx.rows("item_write", row)
+    await tx.many("place_write", [_place_row(copied.person, place, item, stands) for place, stands in places])
+    return int(item)
+
+
+_NOTHING: dict[str, object] = {
+    "event": 0,
+    "key": b"",
+    "category": "",
+    "thread": b"",
+    "message_id": b"",
+    "state": int(ItemState.OPEN),
+    "cause": "",
+    "ended": 0,
+    "digest": False,
+    "own": False,
+    "mailbox_name": "",
+    "summary": b"",
+}
+"""What is not known of an item."""
+
+
+async def announce(tx: Transaction, item: Item, *, own: bool, to_digest: bool) -> None:
+    """The report of a message whose copy or move was known before it: `item` has everything but its places."""
+    await tx.rows(
+        "item_announce",
+        {
+            "item": item.id,
+            "event": item.event,
+            "key": item.key,
+            "category": item.category,
+            "thread": item.thread,
+            "message_id": item.message_id,
+            "opened": micros(item.opened),
+            "own": own,
+            "mailbox_name": item.mailbox_name,
+            "summary": summaries.pack(item.summary),
+            "digest": to_digest,
+        },
+    )
+
+
+async def merge(tx: Transaction, item: int, into: int) -> None:
+    """One that only a copy or a move told of turns out to be another: its places are that one's."""
+    await tx.rows("places_join", {"item": item, "into": into})
+    await tx.rows("item_forget", {"item": item})
+
+
 def _item_row(opening: Opening) -> dict[str, object]:
-    state = state_of([(opening.standing.seen, opening.standing.gone)])
-    cause = opening.standing.cause if state is not ItemState.OPEN else None
+    stands = opening.standing
+    state = state_of([(stands.seen, stands.over)])
+    cause = None if state is ItemState.OPEN else stands.discarded or stands.cause
     return {
         "person": opening.person,
         "event": opening.event,
@@ -141,6 +233,13 @@ async def add_place(tx: Transaction, person: bytes, place: Place, item: int, sta
     await tx.rows("place_write", _place_row(person, place, item, stands))
 
 
+def place_code(stands: Standing) -> int:
+    """As it is kept: there, gone, or discarded."""
+    if stands.gone:
+        return GONE
+    return DISCARDED[stands.discarded] if stands.discarded is not None else 0
+
+
 def _place_row(person: bytes, place: Place, item: int, stands: Standing) -> dict[str, object]:
     return {
         "person": person,
@@ -149,53 +248,27 @@ def _place_row(person: bytes, place: Place, item: int, stands: Standing) -> dict
         "uid": place.uid,
         "item": item,
         "seen": stands.seen,
-        "gone": stands.gone,
+        "gone": place_code(stands),
     }
 
 
 async def restate(tx: Transaction, item: int, cause: Cause | None, now: datetime) -> list[Change]:
-    """The item's state follows from its places; the change, if there is one."""
-    state = state_of((bool(seen), bool(gone)) for seen, gone in await tx.rows("places_of", {"item": item}))
+    """The item's state follows from its places; the change, if there is one. What is gone because of where it was put
+    has that for its cause, whatever was reported last."""
+    places = await tx.rows("places_of", {"item": item})
+    state = state_of((bool(seen), bool(gone)) for seen, gone in places)
+    put = min((gone for _, gone in places if gone in DISCARDED_BY), default=0)
     if state is ItemState.OPEN:
         cause = None
+    elif state is ItemState.GONE and put:
+        cause = DISCARDED_BY[put]
+    params = {"item": item, "cause": cause.value if cause else ""}
     ended = 0 if state is ItemState.OPEN else micros(now)
-    params = {"item": item, "state": int(state), "cause": cause.value if cause else "", "ended": ended}
-    return [Change(item, state, cause)] if await tx.rows("item_state", params) else []
-
-
-async def apply_ranges(tx: Transaction, person: bytes, mailbox: int, now: datetime) -> tuple[list[Change], bool]:
-    """What the ranges not yet applied mean for this person's items; False if there is more than one batch of it."""
-    changes: list[Change] = []
-    touched = 0
-    for seq, uidvalidity, low, high in await tx.rows("ranges_open", {"mailbox": mailbox, "limit": ITEMS_BATCH_MAX}):
-        after = 0
-        while True:
-            spot = {"mailbox": mailbox, "person": person, "uidvalidity": uidvalidity}
-            rows = await tx.rows("places_in_range", {**spot, "lo": low, "hi": high, "after": after, "limit": 100})
-            for uid, item, seen, gone in rows:
-                stands = await _standing_now(tx, Place(mailbox, uidvalidity, uid), bool(seen), bool(gone))
-                if (stands.seen, stands.gone) != (bool(seen), bool(gone)):
-                    await tx.rows("place_stands", {**spot, "uid": uid, "seen": stands.seen, "gone": stands.gone})
-                    changes += await restate(tx, item, stands.cause, now)
-                    touched += 1
-            if touched >= ITEMS_BATCH_MAX:
-                return changes, False
-            if len(rows) < 100:
-                break
-            after = rows[-1][0]
-        await tx.rows("range_applied", {"range": seq})
-    return changes, True
-
-
-async def leave_mailbox(
-    tx: Transaction, items: Iterable[int], mailbox: int, cause: Cause, now: datetime
-) -> list[Change]:
-    """These items stand in that mailbox no more."""
-    changes: list[Change] = []
-    for item in items:
-        await tx.rows("places_gone", {"item": item, "mailbox": mailbox})
-        changes += await restate(tx, item, cause, now)
-    return changes
+    if await tx.rows("item_state", {**params, "state": int(state), "ended": ended}):
+        return [Change(item, state, cause)]
+    if state is ItemState.GONE and put:
+        await tx.rows("item_discarded", params)
+    return []
 
 
 async def end_items(
@@ -211,15 +284,14 @@ async def end_items(
     return changes
 
 
-async def read_mailbox(tx: Transaction, mailbox: int, owner: str) -> tuple[Mailbox, Row] | None:
-    """The mailbox and its bookkeeping (swept, append_since, append_count, whether ranges wait to be applied)."""
+async def read_mailbox(tx: Transaction, mailbox: int, owner: str) -> Kept | None:
     rows = await tx.rows("mailbox_read", {"id": mailbox})
     return mailbox_of(rows[0], owner) if rows else None
 
 
-def mailbox_of(row: Row, owner: str) -> tuple[Mailbox, Row]:
+def mailbox_of(row: Row, owner: str) -> Kept:
     """From the columns of `mailbox_read`."""
-    return Mailbox(
+    mailbox = Mailbox(
         id=row[0],
         store=row[1],
         owner=owner,
@@ -229,7 +301,8 @@ def mailbox_of(row: Row, owner: str) -> tuple[Mailbox, Row]:
         unseen=None if row[5] < 0 else row[5],
         messages=None if row[6] < 0 else row[6],
         uidnext=row[7] or None,
-    ), row[8:]
+    )
+    return mailbox, Bookkeeping(*row[8:])
 
 
 async def read_item(tx: Transaction, item: int) -> Item | None:
@@ -256,12 +329,14 @@ def item_of(row: Row) -> Item:
     )
 
 
-def _ranges(mailbox: int, uidvalidity: int, rows: list[Row]) -> list[SeenRange]:
+async def ranges_over(tx: Transaction, place: Place) -> list[SeenRange]:
+    """Every range reported for it, applied or not."""
+    params = {"mailbox": place.mailbox, "uidvalidity": place.uidvalidity, "uid": place.uid}
     return [
         SeenRange(
             id=row[0],
-            mailbox=mailbox,
-            uidvalidity=uidvalidity,
+            mailbox=place.mailbox,
+            uidvalidity=place.uidvalidity,
             low=row[1],
             high=row[2],
             op=RangeOp(row[3]),
@@ -271,5 +346,5 @@ def _ranges(mailbox: int, uidvalidity: int, rows: list[Row]) -> list[SeenRange]:
             occurred=instant(row[7]),
             received=instant(row[8]),
         )
-        for row in rows
+        for row in await tx.rows("ranges_over", params)
     ]

@@ -6,20 +6,25 @@ meanwhile ends there. Which state may follow which is `engine.lifecycle`'s to sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
+from notifier.engine.callback import Sent
 from notifier.engine.lifecycle import TRANSITIONS
 from notifier.model.instant import instant, micros
 from notifier.model.item import Cause
-from notifier.model.notification import State
+from notifier.model.notification import Kind, Notification, State
 from notifier.store.database import Database, Row, Transaction
 from notifier.store.history import NEWEST, Delivery, delivery_of, read_delivery
 
 REPLAY_MAX = 1_000
 """Letters one call puts back."""
+
+DigestEnded = Callable[[Transaction, Notification, State], Awaitable[None]]
+"""Writes what the end of a digest means for its slot and its items (`services.settling`)."""
 
 
 class DeadEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +38,31 @@ class DeadEvent(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     replayable: bool
     """Its bytes are still in the journal."""
+
+
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider says became of a message."""
+
+    provider: str
+    reference: str
+    """Its own id of the message."""
+    status: str
+    code: str = ""
+    state: State
+    """What it makes of one whose fate is unknown."""
+    last: bool
+    """Nothing but repeats comes after it."""
+
+
+class Heard(StrEnum):
+    """What a provider's word came to."""
+
+    NOBODYS = "nobodys"
+    """Neither its attempt nor its reference is known here."""
+    PASSING = "passing"
+    """There will be more, and nothing waits for this one: it is not kept."""
+    KEPT = "kept"
+    ENDED = "ended"
 
 
 class Letters:
@@ -81,36 +111,57 @@ class Letters:
 
         return await self._database.transact(work)
 
-    async def resolve(self, id: bytes, state: State, now: datetime) -> Delivery | None:
-        """Ends an unknown one as accepted or discarded, by the operator's word; None if it is not unknown."""
+    async def resolve(self, id: bytes, state: State, now: datetime, digest_ended: DigestEnded) -> Delivery | None:
+        """Ends an unknown one as accepted or discarded, by the operator's word; None if it is not unknown. What a
+        digest listed that is discarded stands in the next one."""
         if state not in TRANSITIONS[State.UNKNOWN]:
             raise ValueError(f"UNKNOWN is not resolved as {state.name}")
 
         async def work(tx: Transaction) -> Delivery | None:
             if not await _resolve(tx, id, state, Cause.OPERATOR.value, now, "resolved", state.name.lower()):
                 return None
-            return await read_delivery(tx, id)
+            delivery = await read_delivery(tx, id)
+            if delivery is not None and delivery.notification.kind is Kind.DIGEST:
+                await digest_ended(tx, delivery.notification, state)
+            return delivery
 
         return await self._database.transact(work)
 
-    async def provider_says(
-        self, provider: str, reference: str, *, delivered: bool, outcome: str, code: str, now: datetime
-    ) -> bool:
-        """Adds the provider's last word to the history; one whose fate was unknown ends by it. False for a reference
-        that is not known (yet, or no more). What was accepted stays accepted: it left us."""
+    async def provider_says(self, word: Word, sent: Sent | None, now: datetime) -> Heard:
+        """Adds a provider's word to the history; one whose fate was unknown, or that is still being handed over, ends
+        by it. What was accepted stays accepted: it left us.
 
-        async def work(tx: Transaction) -> bool:
-            found = await tx.rows("letter_reference", {"provider": provider, "reference": reference})
-            delivery = await read_delivery(tx, found[0][0]) if found else None
+        `sent` is the attempt it is about where that is known; else it is found by the provider's own id, which is kept
+        with our answer and so never yet with one that is being handed over.
+        """
+
+        async def work(tx: Transaction) -> Heard:
+            delivery = await _spoken_of(tx, word, sent, now)
             if delivery is None:
-                return False
+                return Heard.NOBODYS
             notification = delivery.notification
-            state = State.ACCEPTED if delivered else State.DISCARDED
-            if not await _resolve(tx, notification.id.bytes, state, "", now, outcome, code):
-                await _receipt(tx, notification.seq, notification.attempt, now, outcome, code)
-            return True
+            attempt = notification.attempt if sent is None else sent.attempt
+            told = {"id": notification.id.bytes, "attempt": attempt, "named": sent is not None, "now": micros(now)}
+            told |= {"state": int(word.state), "reference": word.reference}
+            ended = bool(await tx.rows("letter_told", told))
+            if not ended and not word.last:
+                return Heard.PASSING
+            await _receipt(tx, notification.seq, attempt, now, word.status, word.code)
+            return Heard.ENDED if ended else Heard.KEPT
 
         return await self._database.transact(work)
+
+
+async def _spoken_of(tx: Transaction, word: Word, sent: Sent | None, now: datetime) -> Delivery | None:
+    """The notification a word is about; from now on it is also known by the provider's own id."""
+    named = {"provider": word.provider, "reference": word.reference}
+    if sent is None:
+        found = await tx.rows("letter_reference", named)
+        return await read_delivery(tx, found[0][0]) if found else None
+    delivery = await read_delivery(tx, sent.id.bytes)
+    if delivery is not None and word.reference:
+        await tx.rows("provider_ref_write", {**named, "notification": sent.id.bytes, "at": micros(now)})
+    return delivery
 
 
 async def _resolve(

@@ -22,6 +22,8 @@ Seat = tuple[int, int]
 """A mailbox row and the UIDVALIDITY that holds."""
 NOWHERE: Seat = (0, 0)
 MOVE = "vnd.cmu.messagemove"
+COUNTS_NOTHING: Mapping[str, object] = {"special": "", "unseen": -1, "messages": -1, "uidnext": 0, "modseq": 0}
+"""What a report says of a mailbox it only mentions: the source of a move."""
 
 
 class Mailboxes:
@@ -46,6 +48,7 @@ class Mailboxes:
         """By key, the mailbox of each event that names one; renamed, deleted, created and counted on the way."""
         found: dict[bytes, Seat] = {}
         plain: list[tuple[bytes, dict[str, object]]] = []
+        received = micros(now)
         for report in fresh:
             event, owner = report.event, owners[report.key]
             if not owner or not event.mailbox:
@@ -54,10 +57,11 @@ class Mailboxes:
                 found.update(await self._flush(tx, plain))
                 await self._renames.rename(tx, _house(report, owner), event, now)
             name = await self._renames.current(tx, _house(report, owner), event, event.mailbox, now)
-            plain.append((report.key, _mailbox_row(report, owner, name, now)))
+            row = _mailbox_row(report, owner, name, now, received)
+            plain.append((report.key, row))
             if event.type is EventType.MAILBOX_DELETE:
                 found.update(await self._flush(tx, plain))
-                await tx.rows("mailbox_delete", {"store": report.store, "owner": owner, "name": name})
+                await tx.rows("mailbox_delete", row)
         found.update(await self._flush(tx, plain))
         return found
 
@@ -88,8 +92,8 @@ class Mailboxes:
         event, owner = report.event, person_id(report.event.owner)
         left = event.old_mailbox or event.mailbox
         name = await self._renames.current(tx, _house(report, owner), event, left, now)
-        silent = {"special": "", "unseen": -1, "messages": -1, "uidnext": 0, "modseq": 0}
-        row = {**_mailbox_row(report, owner, name, now), **silent, "uidvalidity": event.old_uidvalidity}
+        row = {**_mailbox_row(report, owner, name, now, micros(now)), **COUNTS_NOTHING}
+        row["uidvalidity"] = event.old_uidvalidity
         ((mailbox, uidvalidity),) = await tx.rows("mailbox_report", row)
         return [
             _range_row(
@@ -113,7 +117,7 @@ def _house(report: Report, owner: bytes) -> House:
     return House(report.store, owner, report.separator)
 
 
-def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime) -> dict[str, object]:
+def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime, received: int) -> dict[str, object]:
     event = report.event
     quota = event.type is not None and event.type.startswith("Quota")
     counted = event.messages is not None and not quota
@@ -128,6 +132,8 @@ def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime) -> dict
         "uidnext": event.uidnext or (event.uid + 1 if event.type in ARRIVALS and event.uid else 0),
         "modseq": 0 if event.unseen is None else event.modseq or 0,
         "at": micros(event_time(event, now)),
+        "received": received,
+        "creates": event.type is EventType.MAILBOX_CREATE,
     }
 
 

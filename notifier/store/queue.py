@@ -5,7 +5,7 @@ A row keeps its place after it has ended, so that its id stays known for 14 days
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -17,15 +17,14 @@ from notifier.model.instant import instant, micros
 from notifier.model.item import Cause, Item, ItemState
 from notifier.model.notification import Kind, Notification, State, Urgency
 from notifier.model.preference import Medium, Privacy
+from notifier.store import collapse, undo
 from notifier.store.database import Row, Transaction
 from notifier.store.items import Change, item_of
 
 SHOWN_FOR = timedelta(days=7)
 """Only what a device was sent within this is dismissed there."""
-DISMISS_MAX = 50
-"""Ids one dismissal names; beyond, the oldest give way to one mark per mailbox."""
 ITEMS_SHOWN_MAX = 50
-"""Items a rendering looks at."""
+"""Items a rendering looks at: the newest."""
 
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,12 +64,14 @@ async def enqueue_all(tx: Transaction, planned: Sequence[Planned], now: datetime
     seqs = [new.pop(one.notification.id.bytes, 0) for one in planned]
     added = [(seq, one) for seq, one in zip(seqs, planned, strict=True) if seq]
     await tx.many("notification_link", [{"notification": seq, "item": one.item} for seq, one in added if one.links])
-    await _supersede_all(tx, [(seq, one.notification) for seq, one in added], now)
+    quieter = await collapse.take_over(tx, [(seq, one.notification) for seq, one in added], now)
     for seq, one in zip(seqs, planned, strict=True):
         if not seq:
             await _join(tx, one, now)
     return [
-        msgspec.structs.replace(one.notification, seq=seq) if seq else None
+        msgspec.structs.replace(one.notification, seq=seq, privacy=quieter.get(seq, one.notification.privacy))
+        if seq
+        else None
         for seq, one in zip(seqs, planned, strict=True)
     ]
 
@@ -85,23 +86,6 @@ async def _join(tx: Transaction, planned: Planned, now: datetime) -> None:
         await replan(tx, joined(waiting, planned.notification), now)
 
 
-async def _supersede_all(tx: Transaction, added: Sequence[tuple[int, Notification]], now: datetime) -> None:
-    """What waits in the same collapse group on the same device gives its items and its time to the newer one: a thread
-    with a mail inside every grace must still ring."""
-    groups = {
-        seq: {"target": planned.target, "collapse": planned.collapse, "notification": seq}
-        for seq, planned in added
-        if planned.collapse and planned.medium is Medium.PUSH
-    }
-    by_seq = dict(added)
-    for seq, earliest in await tx.many("notification_earliest", list(groups.values())):
-        await tx.rows("notification_supersede", groups[seq])
-        await tx.rows("notification_superseded", {**groups[seq], "now": micros(now)})
-        planned = by_seq[seq]
-        if planned.state is State.AVAILABLE and earliest < micros(planned.next_at):
-            await tx.rows("notification_due", {"seq": seq, "next_at": earliest})
-
-
 async def find(tx: Transaction, planned: Notification) -> Notification | None:
     """The row of the same id, if there is one."""
     rows = await tx.rows("notification_by_id", {"id": planned.id.bytes})
@@ -110,7 +94,7 @@ async def find(tx: Transaction, planned: Notification) -> Notification | None:
 
 async def replan(tx: Transaction, planned: Notification, now: datetime) -> None:
     """Plans the row of the same id again, in place, while it is available; an ended one is never revived."""
-    await tx.rows(
+    rows = await tx.rows(
         "notification_replan",
         {
             "id": planned.id.bytes,
@@ -125,6 +109,8 @@ async def replan(tx: Transaction, planned: Notification, now: datetime) -> None:
             "created": micros(now),
         },
     )
+    for (seq,) in rows:
+        await collapse.keep_level(tx, seq, planned)
 
 
 async def cancel(tx: Transaction, seq: int, cause: Cause, now: datetime) -> bool:
@@ -138,46 +124,66 @@ async def retract(tx: Transaction, changes: Iterable[Change], now: datetime) -> 
     Returns what devices show, or may show, and should take back: device → notification ids. A mail that is being
     repeated may have arrived: it is left to its sender, which does not hide that.
     """
-    shown: dict[bytes, list[str]] = {}
+    causes: dict[int, Cause] = {}
     for change in changes:
-        if change.state is ItemState.OPEN:
-            continue
-        cause = change.cause or Cause.READ
-        params = {"item": change.item, "shown_since": micros(now - SHOWN_FOR)}
-        for row in await tx.rows("item_notifications", params):
-            seq, wire_id, state, medium, target, still_open, perhaps_shown, repeats = row
-            if still_open or (state == State.AVAILABLE and medium == Medium.EMAIL and repeats):
-                continue
-            if state in (State.CLAIMED, State.HANDING_OVER):
-                await tx.rows("notification_retract", {"seq": seq, "cause": cause.value})
-                continue
-            if state == State.AVAILABLE:
-                await cancel(tx, seq, cause, now)
-            if medium == Medium.PUSH and perhaps_shown:
-                shown.setdefault(target, []).append(str(UUID(bytes=wire_id)))
+        if change.state is not ItemState.OPEN:
+            params = {"item": change.item, "shown_since": micros(now - SHOWN_FOR)}
+            for seq, _ in await tx.rows("item_notifications", params):
+                causes.setdefault(seq, change.cause or Cause.READ)
+    # Each once, however many of its items changed.
+    rows = await tx.many("notification_standing", [{"seq": seq} for seq in causes])
+    shown: dict[bytes, list[str]] = {}
+    for row in rows:
+        await _retract(tx, [row], causes[row[0]], now, shown)
     return shown
 
 
-async def perhaps_shown(tx: Transaction, seq: int) -> bool:
-    """Whether an earlier attempt may have reached a screen: its answer was lost, or its sender."""
-    return bool(await tx.rows("notification_perhaps_shown", {"seq": seq}))
+async def retract_full(
+    tx: Transaction, person: bytes, categories: Collection[str], resource: str, now: datetime
+) -> dict[bytes, list[str]]:
+    """As `retract`, for what says in one of these categories that there is no room for this resource."""
+    shown: dict[bytes, list[str]] = {}
+    params = {"person": person, "shown_since": micros(now - SHOWN_FOR)}
+    rows = [
+        row[:8]
+        for row in await tx.rows("quota_notifications", params)
+        if row[8] in categories and msgspec.json.decode(row[9]).get("resource", resource) == resource
+    ]
+    await _retract(tx, rows, Cause.QUOTA_OK, now, shown)
+    return shown
+
+
+async def _retract(
+    tx: Transaction, rows: Iterable[Row], cause: Cause, now: datetime, shown: dict[bytes, list[str]]
+) -> None:
+    """Rows of `notification_standing`; what devices may show is added to `shown`."""
+    for seq, wire_id, state, medium, target, still_open, perhaps_shown, repeats in rows:
+        if still_open or (state == State.AVAILABLE and medium == Medium.EMAIL and repeats):
+            continue
+        if state in (State.CLAIMED, State.HANDING_OVER):
+            await tx.rows("notification_retract", {"seq": seq, "cause": cause.value})
+            continue
+        if state == State.AVAILABLE and await cancel(tx, seq, cause, now) and medium == Medium.EMAIL:
+            # A digest that was to be repeated: its slot came to nothing, and what it listed stood in none.
+            await tx.rows("slot_emptied", {"seq": seq})
+            await tx.rows("items_not_digested", {"notification": seq})
+        if medium == Medium.PUSH and perhaps_shown:
+            shown.setdefault(target, []).append(str(UUID(bytes=wire_id)))
+
+
+async def doubts(tx: Transaction, seq: int) -> int:
+    """How many attempts may have reached a screen and nobody knows: their answers were lost, or their sender. One that
+    is under way counts."""
+    rows = await tx.rows("notification_doubts", {"seq": seq})
+    return int(rows[0][0]) if rows else 0
 
 
 async def dismiss(tx: Transaction, device: bytes, ids: Sequence[str], due: datetime, *, badge: bool = False) -> None:
     """Merges into the device's undo row; due at the earlier of its time and `due`."""
     rows = await tx.rows("undo_read", {"device": device})
-    known: list[str] = msgspec.json.decode(rows[0][1]) if rows else []
-    merged = [*dict.fromkeys([*known, *ids])][-DISMISS_MAX:]
-    await tx.rows(
-        "undo_write",
-        {
-            "device": device,
-            "dismiss": msgspec.json.encode(merged),
-            "below": b"[]",
-            "badge": badge,
-            "next_at": micros(due),
-        },
-    )
+    owed = await undo.merged(tx, undo.owed(rows[0]) if rows else ([], []), ids)
+    row = {"device": device, **undo.columns(*owed), "badge": badge, "next_at": micros(due)}
+    await tx.rows("undo_write", row)
 
 
 class Linked(NamedTuple):
@@ -186,6 +192,8 @@ class Linked(NamedTuple):
     item: Item
     uncertain: bool
     """A range nobody has applied yet covers a place of it: it may be read."""
+    told: bool
+    """An earlier push of the same collapse group has told it, or is about to."""
     mailbox: str
     uidvalidity: int
     uid: int
@@ -195,8 +203,8 @@ async def items_of(tx: Transaction, notifications: Iterable[int]) -> dict[int, l
     """The open items each stands for, newest first, at most ITEMS_SHOWN_MAX; nothing for those that have none."""
     found: dict[int, list[Linked]] = {}
     params = [{"notification": seq, "limit": ITEMS_SHOWN_MAX} for seq in notifications]
-    for seq, uncertain, mailbox, uidvalidity, uid, *item in await tx.many("queue_items", params):
-        linked = Linked(item_of(tuple(item)), bool(uncertain), mailbox, uidvalidity, uid)
+    for seq, uncertain, told, mailbox, uidvalidity, uid, *item in await tx.many("queue_items", params):
+        linked = Linked(item_of(tuple(item)), bool(uncertain), bool(told), mailbox, uidvalidity, uid)
         found.setdefault(seq, []).append(linked)
     return found
 

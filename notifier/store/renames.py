@@ -17,6 +17,10 @@ OLD_NAME_FOR = timedelta(minutes=10)
 """How long late reports for a renamed mailbox's old name follow it."""
 
 
+PLACES_MAX = 500
+"""Places that one look finds; there are as many looks as it takes."""
+
+
 class House(NamedTuple):
     """One owner's mailboxes in one store, and what stands between the parts of their names."""
 
@@ -72,7 +76,7 @@ class Renames:
         for row in moving:
             target = new + row[3][len(old) :]
             for there in await tx.rows("mailbox_named", {**base, "name": target}):
-                await _make_way(tx, there, row)
+                await _make_way(tx, there, row, now)
             await tx.rows("mailbox_rename", {"id": row[0], "name": target})
             names.append((row[3], target, row[1]))
         if not any(before == old for before, _, _ in names):
@@ -86,12 +90,29 @@ class Renames:
                 await tx.rows("mailbox_old_name_write", entry)
 
 
-async def _make_way(tx: Transaction, there: Row, moved: Row) -> None:
+async def _make_way(tx: Transaction, there: Row, moved: Row, now: datetime) -> None:
     """A row has the new name already: a deleted mailbox's, or one opened by a report that overtook the rename."""
     if not there[2]:
+        while met := await tx.rows("places_met", {"from": there[0], "into": moved[0], "limit": PLACES_MAX}):
+            for row in met:
+                await _one_place(tx, there[0], row, now)
+            # What was said of the place under its new name is weighed again, with what was said under the old one.
+            await tx.rows("ranges_again", {"mailbox": there[0]})
         await tx.rows("mailbox_merge_places", {"from": there[0], "into": moved[0]})
         await tx.rows("mailbox_merge_ranges", {"from": there[0], "into": moved[0]})
     await tx.rows("mailbox_forget", {"id": there[0]})
+
+
+async def _one_place(tx: Transaction, mailbox: int, row: Row, now: datetime) -> None:
+    """A message reported under both names is one message in one place: the item known first keeps it."""
+    person, uidvalidity, uid, item, first = row
+    if item != first:
+        merged = {"item": item, "into": first}
+        await tx.rows("item_collapse", {"item": item, "now": micros(now)})
+        for name in ("places_join", "links_join", "item_digest_join", "purge_item_link", "item_forget"):
+            await tx.rows(name, merged)
+    place = {"mailbox": mailbox, "person": person, "uidvalidity": uidvalidity, "uid": uid}
+    await tx.rows("place_forget", place)
 
 
 def _lineage(name: str, separator: str) -> Iterator[str]:

@@ -11,20 +11,19 @@ connections reset (fixed in 3.51.3) and costs a quarter more CPU.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import apsw
-import apsw.bestpractice
 
-from notifier.errors import ConfigError, InUse, NotifierError, StoreUnavailable
-from notifier.store.database import JointWork, Params, Row, Work, load
+from notifier.errors import NotifierError, StoreUnavailable
+from notifier.store.database import JointWork, Params, Row, Transaction, Work, load
+from notifier.store.disk import OpenedFile
+from notifier.store.opening import UNAVAILABLE, connect, lock, migrate
 
 T = TypeVar("T")
 Each = TypeVar("Each")
@@ -33,17 +32,11 @@ GROUP_JOBS_MAX = 500
 """Jobs under one COMMIT; at ~25 us each they hold the loop for about 12 ms."""
 WAITING_JOBS_MAX = 20_000
 """Jobs that may wait for the writer; one more is refused with StoreUnavailable."""
-BUSY_TIMEOUT_MS = 5_000
-
-UNAVAILABLE = (
-    apsw.FullError,
-    apsw.IOError,
-    apsw.ReadOnlyError,
-    apsw.CantOpenError,
-    apsw.BusyError,
-    apsw.CorruptError,
-    apsw.NotADBError,
-)
+LOCK_WAIT_S = 3.0
+"""How long a group waits for the write lock if a stranger holds it: somebody with the sqlite3 shell, say."""
+LOCK_RETRY_S = 0.01
+REFUSED_S = 30.0
+"""A commit that was refused counts as trouble for so long, unless one that writes goes through before."""
 
 
 class Deferred(NotifierError):
@@ -83,10 +76,17 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._statements = load("sqlite")
-        self._lock_file = _lock(path)
-        self._writer = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-        self._writer.execute("pragma journal_mode=wal; pragma synchronous=full")
-        _migrate(self._writer)
+        self._lock_file = lock(path)
+        self._writer = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        try:
+            self._writer.execute("pragma journal_mode=wal; pragma synchronous=full")
+            migrate(self._writer)
+        except UNAVAILABLE as error:
+            raise StoreUnavailable(f"{path}: {error}") from error
+        self._file = OpenedFile(path)
+        self._refused_at: float | None = None
+        # From now on it is asked on the loop's thread, where nothing may wait: `_begin_later` does.
+        self._writer.set_busy_timeout(0)
         self._transaction = SqliteTransaction(self._writer, self._statements)
         self._reader: apsw.Connection | None = None
         self._committer = ThreadPoolExecutor(1, "sqlite commit")
@@ -94,6 +94,7 @@ class SqliteDatabase:
         self.on_rollback: Callable[[], None] = lambda: None
         """Called when a transaction was undone: what was read inside it never was."""
         self._waiting: deque[Job] = deque()
+        self._under_way: list[Job] = []
         self._wake = asyncio.Event()
 
     async def transact(self, work: Work[T]) -> T:
@@ -112,6 +113,19 @@ class SqliteDatabase:
     async def read(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
 
+    async def check(self) -> None:
+        """That a commit can be written, by one that changes nothing. Raises StoreUnavailable and says why not."""
+
+        async def probe(tx: Transaction) -> None:
+            await tx.rows("store_probe", {})
+
+        if full := self._file.full():
+            raise StoreUnavailable(full)
+        await self.transact(probe)
+        # What one page has room for, the next body may not have.
+        if self._refused_at is not None and asyncio.get_running_loop().time() - self._refused_at < REFUSED_S:
+            raise StoreUnavailable("the last commit that writes was refused")
+
     async def run(self) -> None:
         """Commits groups until cancelled; what was waiting then is refused, not lost: nobody was told it is durable."""
         try:
@@ -121,8 +135,9 @@ class SqliteDatabase:
                 while self._waiting:
                     await self._commit_group()
         finally:
-            while self._waiting:
-                _fail(self._waiting.popleft().answer, StoreUnavailable("the store is closing"))
+            for job in (*self._under_way, *self._waiting):
+                _fail(job.answer, StoreUnavailable("the store is closing"))
+            self._waiting.clear()
 
     def close(self) -> None:
         """Waits for a COMMIT under way, then closes; the lock on the file goes last."""
@@ -134,12 +149,14 @@ class SqliteDatabase:
         os.close(self._lock_file)
 
     async def _commit_group(self) -> None:
-        group = [self._waiting.popleft() for _ in range(min(GROUP_JOBS_MAX, len(self._waiting)))]
+        self._under_way = group = [self._waiting.popleft() for _ in range(min(GROUP_JOBS_MAX, len(self._waiting)))]
         try:
             answers = await self._together(group)
         except UNAVAILABLE as error:
+            self._refuse(group, error)
+        except StoreUnavailable as error:
             for job in group:
-                _fail(job.answer, _unavailable(error))
+                _fail(job.answer, error)
         except Exception:
             # One bad statement sinks the group and leaves the transaction open: roll back, and each runs alone.
             await self._one_by_one(group)
@@ -149,21 +166,53 @@ class SqliteDatabase:
                     job.answer.set_result(answer)
 
     async def _one_by_one(self, group: list[Job]) -> None:
-        for job in group:
+        for at, job in enumerate(group):
             try:
                 (answer,) = await self._together([job])
+            except apsw.BusyError as error:
+                self._refuse(group[at:], error)
+                return
             except UNAVAILABLE as error:
-                _fail(job.answer, _unavailable(error))
+                self._refuse([job], error)
             except Exception as error:
                 _fail(job.answer, error)
             else:
                 if not job.answer.done():
                     job.answer.set_result(answer)
 
+    def _refuse(self, group: Iterable[Job], error: Exception) -> None:
+        """Tells them that nothing was written; where the lock was waited for in vain, those who came meanwhile, too:
+        else each group after this one would wait as long again."""
+        if not isinstance(error, apsw.BusyError):
+            self._refused_at = asyncio.get_running_loop().time()
+        for job in group:
+            _fail(job.answer, _unavailable(error))
+        while isinstance(error, apsw.BusyError) and self._waiting:
+            _fail(self._waiting.popleft().answer, _unavailable(error))
+
+    async def _begin_later(self) -> None:
+        """A stranger writes: asks for the lock again and again, the loop going on meanwhile. Raises BusyError."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + LOCK_WAIT_S
+        while True:
+            await asyncio.sleep(LOCK_RETRY_S)
+            try:
+                self._writer.execute("begin immediate")
+            except apsw.BusyError:
+                if loop.time() >= ends:
+                    raise
+            else:
+                return
+
     async def _together(self, group: list[Job]) -> list[Any]:
-        self._writer.execute("begin immediate")
         try:
+            self._writer.execute("begin immediate")
+        except apsw.BusyError:
+            await self._begin_later()
+        try:
+            written = self._writer.total_changes()
             answers = self._answers(group)
+            self._file.check()
             commit = asyncio.get_running_loop().run_in_executor(self._committer, self._writer.execute, "commit")
             try:
                 await asyncio.shield(commit)
@@ -177,6 +226,8 @@ class SqliteDatabase:
             finally:
                 self.on_rollback()
             raise
+        if self._writer.total_changes() > written:
+            self._refused_at = None
         return answers
 
     def _answers(self, group: list[Job]) -> list[Any]:
@@ -195,7 +246,7 @@ class SqliteDatabase:
 
     def _read(self, work: Work[T]) -> T:
         if self._reader is None:
-            self._reader = _connect(self._path, apsw.SQLITE_OPEN_READONLY)
+            self._reader = connect(self._path, apsw.SQLITE_OPEN_READONLY)
             self._reader.execute("pragma query_only=on")
         try:
             self._reader.execute("begin")
@@ -216,64 +267,6 @@ def _finish(work: Any) -> Any:
         return end.value
     coroutine.close()
     raise Deferred("transaction work may await nothing but its transaction")
-
-
-def _connect(path: Path, flags: int) -> apsw.Connection:
-    if flags & apsw.SQLITE_OPEN_CREATE:
-        # Numbers, addresses and device tokens are in it; WAL and shared memory take the modes of this file.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    try:
-        connection = apsw.Connection(str(path), flags=flags, statementcachesize=300)
-    except UNAVAILABLE as error:
-        raise StoreUnavailable(f"{path}: {error}") from error
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    # Else SQLite plans a statement anew whenever a parameter changes that is compared in the presence of a partial
-    # index: 4 to 10 us each time, half of all that deciding and sending cost.
-    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-    connection.execute("pragma cache_size=-65536; pragma temp_store=memory")
-    return connection
-
-
-def copy_database(path: Path, target: Path) -> None:
-    """A consistent copy in one file (VACUUM INTO), also beside a process that writes. Raises ConfigError."""
-    if target.exists():
-        raise ConfigError(f"{target}: found a file, expected a name that is free")
-    if not path.exists():
-        raise ConfigError(f"{path}: found no database, expected the one of [store] url")
-    connection = _connect(path, apsw.SQLITE_OPEN_READONLY)
-    # VACUUM INTO takes an empty file: ours, for its owner only.
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    try:
-        connection.execute("vacuum into ?", (str(target),))
-    finally:
-        connection.close()
-
-
-def _lock(path: Path) -> int:
-    """The lock that says who serves this file. Raises InUse; the kernel drops it whatever way the process ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise InUse(f"{path} is served by another process") from error
-    return descriptor
-
-
-def _migrate(connection: apsw.Connection) -> None:
-    """Numbered files, each in a transaction of its own, from where this database stands."""
-    folder = files("notifier.store") / "migrations" / "sqlite"
-    done = connection.execute("pragma user_version").get
-    steps = sorted(folder.iterdir(), key=lambda file: file.name)
-    if done > int(steps[-1].name.split("_")[0]):
-        raise ConfigError(f"[store] url: found a database of version {done}, which only a newer notifier understands")
-    for file in steps:
-        number = int(file.name.split("_")[0])
-        if number > done:
-            with connection:
-                connection.execute(file.read_text(encoding="utf-8"))
-                connection.execute(f"pragma user_version={number}")
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

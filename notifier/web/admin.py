@@ -22,9 +22,10 @@ from notifier.store.history import Journalled
 from notifier.web import history
 from notifier.web.body import answer, page, page_size, position, read_json
 from notifier.web.doors import Doors
-from notifier.web.preferences import revisions, tag, without_answer
+from notifier.web.language import reader
+from notifier.web.preferences import recipient_of, revisions, tag, without_answer
 from notifier.web.problems import Refusal
-from notifier.web.route import CURRENT, Gate, Route, doors_of
+from notifier.web.route import CALLER, CURRENT, Caller, Gate, Route, doors_of
 
 log = structlog.get_logger()
 
@@ -44,20 +45,22 @@ async def get_events(request: web.Request) -> web.Response:
 
 
 async def get_decisions(request: web.Request) -> web.Response:
-    """One person's history, as the person sees it."""
+    """One person's history, as the person sees it and in the person's language."""
     doors, limit = doors_of(request), page_size(request)
     user = request.query.get("user")
     if user is None:
         raise InputError("whose decisions?", pointer="/user", errors=(("/user", "missing; accepted: a user's name"),))
-    person = person_id(request.app[CURRENT].access.canonical(user))
-    entries = await doors.history.page(person, position(request), limit)
+    name = request.app[CURRENT].access.canonical(user)
+    caller = Caller(name=name, person=person_id(name), by="operator")
+    entries = await doors.history.page(caller.person, position(request), limit)
+    asking = reader(request, await recipient_of(doors, caller))
     more = entries[-1].seq if len(entries) == limit else None
-    return answer(page("decisions", [history.shown(entry, "en") for entry in entries], more))
+    return answer(page("decisions", [history.shown(entry, asking) for entry in entries], more))
 
 
 async def get_providers(request: web.Request) -> web.Response:
-    """Every route, and whether it sends."""
-    return answer({"providers": list(doors_of(request).providers())})
+    """Every route: whether it sends, and how many wait for it since when."""
+    return answer({"providers": list(await doors_of(request).providers())})
 
 
 async def get_sources(request: web.Request) -> web.Response:
@@ -72,7 +75,9 @@ async def get_deployment(request: web.Request) -> web.Response:
 
 
 async def put_deployment(request: web.Request) -> web.Response:
-    """Replaces it, over the revision of If-Match; whatever waits for anybody is planned again."""
+    """Replaces it, over the revision of If-Match; whatever waits for anybody is planned again. What the configuration
+    says is read here too, changed here, and taken away only there; of a document that is read and written back as it
+    is, nothing is kept."""
     doors, over = doors_of(request), revisions(request)
     document = decode(without_answer(await read_json(request)), layer=DEPLOYMENT)
     current = doors.deployment()
@@ -85,7 +90,7 @@ async def put_deployment(request: web.Request) -> web.Response:
             headers={"ETag": tag(current.rev)},
             current=encode(current.document, rev=current.rev),
         )
-    log.info("deployment saved", rev=saved.rev)
+    log.info("deployment saved", rev=saved.rev, by=request[CALLER].by)
     return answer(encode(saved.document, rev=saved.rev), headers={"ETag": tag(saved.rev)})
 
 

@@ -18,8 +18,8 @@ from notifier.engine.identity import canonical_domain
 from notifier.engine.leaves import instant_text
 from notifier.errors import InputError
 from notifier.model.recipient import Contact, ContactKind, ContactState
+from notifier.store.contacts import CONTACTS_MAX, contact_id
 from notifier.store.numbers import Numbers
-from notifier.store.people import CONTACTS_MAX, contact_id
 from notifier.web import verification
 from notifier.web.body import answer, checked, identifier, read_json
 from notifier.web.doors import Doors
@@ -66,21 +66,21 @@ async def post_contact(request: web.Request) -> web.Response:
     else:
         await _add_pending(doors, caller, wanted)
     doors.woken([caller.person])
-    log.info("contact added", contact=wanted.id, kind=wanted.kind.value, person=caller.person, by=caller.by)
+    log.info("contact added", id=wanted.id, kind=wanted.kind.value, person=caller.person, by=caller.by)
     return answer(shown(wanted), status=201)
 
 
 async def post_verify(request: web.Request) -> web.Response:
     """The six digits that were sent to a number."""
     doors, caller = doors_of(request), request[CALLER]
-    pending = await doors.people.contact(identifier(request))
+    pending = await doors.people.contacts.read(identifier(request))
     if pending is None or pending.person != caller.person:
         raise Refusal("not-found", "there is no such contact")
     code = checked(CODE, await read_json(request))["code"]
     if pending.contact.kind is ContactKind.EMAIL:
         raise Refusal("conflict", "an address is verified by the link in the mail sent to it")
     contact = await verification.verify(doors, pending.contact, code.strip())
-    log.info("contact verified", contact=contact.id, person=caller.person, by=caller.by)
+    log.info("contact verified", id=contact.id, person=caller.person, by=caller.by)
     return answer(shown(contact))
 
 
@@ -88,10 +88,10 @@ async def delete_contact(request: web.Request) -> web.Response:
     """Forgets it. A STOP of the number stays: it is the number's, not the account's."""
     doors, caller = doors_of(request), request[CALLER]
     contact = identifier(request)
-    if not await doors.people.remove_contact(caller.person, contact):
+    if not await doors.people.contacts.remove(caller.person, contact):
         raise Refusal("not-found", "there is no such contact")
     doors.woken([caller.person])
-    log.info("contact removed", contact=contact, person=caller.person, by=caller.by)
+    log.info("contact removed", id=contact, person=caller.person, by=caller.by)
     return web.Response(status=204)
 
 
@@ -161,7 +161,7 @@ async def _add_pending(doors: Doors, caller: Caller, contact: Contact) -> None:
 
 
 async def _add(doors: Doors, caller: Caller, contact: Contact) -> None:
-    if not await doors.people.add_contact(caller.person, caller.name, contact, doors.now()):
+    if not await doors.people.contacts.add(caller.person, caller.name, contact, doors.now()):
         raise Refusal("limit-reached", f"there are {CONTACTS_MAX} contacts already; remove one first")
 
 

@@ -21,8 +21,8 @@ from notifier.engine.leaves import LOCALE, ZONE, instant_text
 from notifier.errors import InputError
 from notifier.model.preference import Privacy
 from notifier.model.recipient import Device, Environment, Platform
+from notifier.store.devices import DEVICES_MAX, device_id
 from notifier.store.numbers import Numbers
-from notifier.store.people import DEVICES_MAX, device_id
 from notifier.web.body import answer, checked, identifier, read_json
 from notifier.web.doors import ANY_APP, Doors
 from notifier.web.preferences import recipient_of
@@ -95,7 +95,7 @@ async def post_device(request: web.Request) -> web.Response:
     )
     _check_app(doors, device)
     installation = _installation_hash(asked.get("installation", ""))
-    registered = await doors.people.register_device(caller.person, caller.name, device, installation, doors.now())
+    registered = await doors.people.devices.register(caller.person, caller.name, device, installation, doors.now())
     if registered is None:
         raise Refusal("limit-reached", f"there are {DEVICES_MAX} devices already; remove one first")
     doors.woken([caller.person, *registered.former])
@@ -115,8 +115,9 @@ async def patch_device(request: web.Request) -> web.Response:
     asked = checked(CHANGES, merge_patch(_changeable(device), patch))
     plain = msgspec.structs.replace(device, name="", badge=True, privacy=None, fetch=False, locale="", time_zone="")
     changed = msgspec.structs.replace(plain, **_members(asked))
-    await doors.people.update_device(caller.person, changed)
+    await doors.people.devices.update(caller.person, changed)
     doors.woken([caller.person])
+    log.info("device changed", device=device.id, person=caller.person, by=caller.by, members=sorted(patch))
     return answer(shown(changed))
 
 
@@ -124,7 +125,7 @@ async def delete_device(request: web.Request) -> web.Response:
     """Ends the binding to this account; other accounts of the app keep theirs."""
     doors, caller = doors_of(request), request[CALLER]
     device = identifier(request)
-    if not await doors.people.remove_device(caller.person, device):
+    if not await doors.people.devices.remove(caller.person, device):
         raise Refusal("not-found", "there is no such device")
     doors.woken([caller.person])
     log.info("device removed", device=device, person=caller.person, by=caller.by)

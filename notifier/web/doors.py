@@ -20,6 +20,7 @@ from notifier.model.recipient import Contact
 from notifier.model.source import SourceRules
 from notifier.store.database import Database
 from notifier.store.history import History
+from notifier.store.letters import DigestEnded
 from notifier.store.people import People
 from notifier.telemetry import Metrics
 from notifier.web.settings import WebSettings
@@ -67,6 +68,8 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True):
     """(former owners, device): each is told by another channel."""
     contact_moved: Callable[[Sequence[bytes], Contact], Awaitable[None]]
     """(former holders, contact): each is told by another channel that somebody else has verified his number."""
+    digest_ended: DigestEnded
+    """In the transaction that ends one whose fate was unknown: its slot, and the items it listed."""
     retry: Callable[[], None]
     """Dead letters were replayed: the senders and the dispatcher look again."""
 
@@ -76,8 +79,8 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True):
     """Person → the hash intake asks for in `erasure`."""
     suppression_mark: Callable[[Contact], bytes]
     """Number or address → the keyed hash the last check asks for in `suppression`."""
-    providers: Callable[[], Sequence[Answer]]
-    """One object a route: open or why not, in flight, last trouble."""
+    providers: Callable[[], Awaitable[Sequence[Answer]]]
+    """One object a route: open or why not, in flight, last trouble, how many wait and since when."""
     trouble: Callable[[], Awaitable[Sequence[str]]]
     """What keeps the service from its work, in sentences; () is ready."""
     page: Page

@@ -6,16 +6,20 @@ where it was cut, `cut` names it.
 
 from __future__ import annotations
 
+import msgspec
 from aiohttp import web
 
+from notifier.engine.fate import no_digest
 from notifier.engine.leaves import instant_text
-from notifier.model.item import Item
+from notifier.model.item import Item, ItemState
 from notifier.model.notification import SignIn
+from notifier.model.preference import Privacy
 from notifier.store.history import Entry
 from notifier.store.people import Person
 from notifier.web import contacts, devices, history
 from notifier.web.body import answer
 from notifier.web.doors import Doors
+from notifier.web.language import reader
 from notifier.web.preferences import recipient_of, stored_document
 from notifier.web.problems import Refusal
 from notifier.web.route import CALLER, Gate, Route, doors_of
@@ -32,6 +36,8 @@ async def get_export(request: web.Request) -> web.Response:
     if person is None:
         raise Refusal("unknown-user", "nothing is known of this user")
     recipient = await recipient_of(doors, caller)
+    # The whole file: it is the person's, whoever fetches it.
+    asking = msgspec.structs.replace(reader(request, recipient), level=Privacy.PREVIEW)
     entries, items = await _entries(doors, person.id), await _items(doors, person.id)
     waiting, sign_ins = (
         await doors.history.waiting(person.id, ROWS_MAX),
@@ -40,9 +46,9 @@ async def get_export(request: web.Request) -> web.Response:
     lists: dict[str, list[dict[str, object]]] = {
         "devices": [devices.shown(device) for device in recipient.devices],
         "contacts": [contacts.shown(contact) for contact in recipient.contacts],
-        "messages": [_message(item) for item in items],
-        "notifications": [history.shown(entry, recipient.effective.locale) for entry in entries],
-        "waiting": [history.delivered(delivery) for delivery in waiting],
+        "messages": [_message(item, digest=not no_digest(recipient)) for item in items],
+        "notifications": [history.shown(entry, asking) for entry in entries],
+        "waiting": [history.delivered(delivery, asking.names()) for delivery in waiting],
         "sign_ins": [_sign_in(sign_in) for sign_in in sign_ins],
     }
     cut = [name for name, rows in lists.items() if len(rows) >= ROWS_MAX]
@@ -80,13 +86,14 @@ def _user(person: Person) -> dict[str, object]:
     }
 
 
-def _message(item: Item) -> dict[str, object]:
+def _message(item: Item, *, digest: bool) -> dict[str, object]:
+    """`digest`: whether one goes out to this person."""
     ended = None if item.ended is None else instant_text(item.ended)
     return {
         "opened": instant_text(item.opened),
         "ended": ended,
         "category": item.category or None,
-        "in_next_digest": item.digest_pending,
+        "in_next_digest": digest and item.digest_pending and item.state is ItemState.OPEN,
         **history.message(item),
     }
 

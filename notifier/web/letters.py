@@ -14,13 +14,13 @@ from aiohttp import web
 from notifier.engine.codec import FLAG, Leaf, ListOf, Record, choice, itself
 from notifier.engine.leaves import instant_text
 from notifier.errors import InputError
-from notifier.model.notification import State
+from notifier.model.notification import Kind, State
 from notifier.store.history import Delivery
 from notifier.store.letters import REPLAY_MAX, DeadEvent, Letters
 from notifier.web import history
 from notifier.web.body import PAGE_MAX, answer, checked, identifier, page, page_size, position, read_json
 from notifier.web.problems import Refusal
-from notifier.web.route import Gate, Route, doors_of
+from notifier.web.route import CALLER, Gate, Route, doors_of
 
 log = structlog.get_logger()
 
@@ -58,13 +58,13 @@ async def post_resolve(request: web.Request) -> web.Response:
     """Ends one whose fate is unknown, by the operator's word."""
     doors, id = doors_of(request), identifier(request)
     state = checked(RESOLVE, await read_json(request))["as"]
-    delivery = await Letters(doors.database).resolve(id, state, doors.now())
+    delivery = await Letters(doors.database).resolve(id, state, doors.now(), doors.digest_ended)
     if delivery is None:
         found = await doors.history.delivery(id)
         if found is None:
             raise Refusal("not-found", "there is no such notification")
         raise Refusal("conflict", f"it is {history.STATES[found.notification.state]}; only unknown ones are resolved")
-    log.info("resolved", notification=id, state=state.name.lower())
+    log.info("resolved", notification=id, state=state.name.lower(), by=request[CALLER].by)
     return answer(_notification(delivery))
 
 
@@ -105,7 +105,7 @@ async def post_replay(request: web.Request) -> web.Response:
         events = [id for id in ids if isinstance(id, int)]
     replayed = await letters.replay(notifications, events, doors.now())
     doors.retry()
-    log.info("replayed", letters=replayed)
+    log.info("replayed", letters=replayed, by=request[CALLER].by)
     return answer({"replayed": replayed})
 
 
@@ -130,7 +130,7 @@ def _letter(delivery: Delivery) -> dict[str, object]:
         **_notification(delivery),
         "at": None if moment is None else instant_text(moment),
         "code": None if last is None else last.code or last.outcome,
-        "replayable": delivery.notification.state is State.DISCARDED,
+        "replayable": delivery.notification.state is State.DISCARDED and delivery.notification.kind is not Kind.CODE,
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from notifier.web.body import answer
-from notifier.web.operations import OPERATIONS, Key, Operation
+from notifier.web.operations import OPERATIONS, TAGS, Key, Operation
 from notifier.web.problems import PROBLEM_JSON
 from notifier.web.route import GATES, Gate, Route, doors_of
 from notifier.web.schemas import PARAMETERS, SCHEMAS
@@ -71,7 +71,7 @@ def _operation(method: str, path: str, operation: Operation, gate: Gate) -> Json
     described: Json = {
         "operationId": re.sub(r"[^a-z0-9]+", "_", f"{method} {path}".lower()).strip("_"),
         "summary": operation.summary,
-        "tags": [operation.tag],
+        "tags": [TAGS[method, path]],
         "security": [{scheme: []} for scheme in operation.security] or BEARER[gate],
         "responses": {str(operation.status): _success(operation), "default": PROBLEM},
     }

@@ -16,15 +16,14 @@ EVENT_TYPES = (JSON, "application/x-ndjson", "application/cloudevents+json", "ap
 Key = tuple[str, str]
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
+class Operation(msgspec.Struct, frozen=True):
     """What one door promises."""
 
     summary: str
-    tag: str
-    status: int = 200
     answer: str = ""
     """A schema's name; "" for no body."""
     answer_type: str = JSON
+    status: int = 200
     body: str = ""
     body_types: tuple[str, ...] = (JSON,)
     parameters: tuple[str, ...] = ()
@@ -35,8 +34,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 PAGE = ("cursor", "limit")
 _EVENTS = Operation(
-    summary="Report events: one, an array, an object with «events», or one a line",
-    tag="mail servers",
+    "Report events: one, an array, an object with «events», or one a line",
     answer="Tally",
     body="Events",
     body_types=EVENT_TYPES,
@@ -46,182 +44,152 @@ _EVENTS = Operation(
 _USER = "/v1/users/{user}"
 _ADMIN = "/v1/admin"
 
-OPERATIONS: Mapping[Key, Operation] = {
-    ("POST", "/v1/events"): _EVENTS,
-    ("PUT", "/v1/events"): _EVENTS,
-    ("POST", "/v1/events/{dialect}"): _EVENTS,
-    ("PUT", "/v1/events/{dialect}"): _EVENTS,
-    ("GET", f"{_USER}/preferences"): Operation(
-        summary="The user's own wishes, sparse", tag="preferences", answer="Preferences"
-    ),
-    ("PUT", f"{_USER}/preferences"): Operation(
-        summary="Replace them",
-        tag="preferences",
-        body="PreferencesDocument",
-        answer="Saved",
-        parameters=("IfMatch",),
-    ),
-    ("PATCH", f"{_USER}/preferences"): Operation(
-        summary="Change them (RFC 7396)",
-        tag="preferences",
-        body="MergePatch",
-        body_types=(MERGE, JSON),
-        answer="Saved",
-        parameters=("IfMatch",),
-    ),
-    ("GET", f"{_USER}/preferences/effective"): Operation(
-        summary="What all layers come to, each leaf with its layer", tag="preferences", answer="Object"
-    ),
-    ("POST", f"{_USER}/pause"): Operation(
-        summary="Hold everything until a moment", tag="preferences", body="Pause", answer="Saved"
-    ),
-    ("DELETE", f"{_USER}/pause"): Operation(summary="End the pause", tag="preferences", answer="Saved"),
-    ("POST", f"{_USER}/simulate"): Operation(
-        summary="What would become of an event; nothing is sent",
-        tag="preferences",
-        body="Simulation",
-        answer="Object",
-    ),
-    ("GET", f"{_USER}/digest/preview"): Operation(
-        summary="The digest as it would be sent now", tag="preferences", answer="Object"
-    ),
-    ("GET", f"{_USER}/devices"): Operation(summary="The user's devices", tag="devices", answer="Devices"),
-    ("POST", f"{_USER}/devices"): Operation(
-        summary="Register a device, or register it again",
-        tag="devices",
-        body="Registration",
-        status=201,
-        answer="Device",
-    ),
-    ("PATCH", f"{_USER}/devices/{{id}}"): Operation(
-        summary="Change name, badge, privacy, fetch, locale or tz (RFC 7396)",
-        tag="devices",
-        body="DeviceChanges",
-        body_types=(MERGE, JSON),
-        answer="Device",
-    ),
-    ("DELETE", f"{_USER}/devices/{{id}}"): Operation(summary="Remove a device", tag="devices", status=204),
-    ("POST", f"{_USER}/devices/{{id}}/test"): Operation(
-        summary="Send a test and wait for what the provider says", tag="devices", answer="Object"
-    ),
-    ("GET", f"{_USER}/contacts"): Operation(
-        summary="The user's numbers and addresses", tag="contacts", answer="Contacts"
-    ),
-    ("POST", f"{_USER}/contacts"): Operation(
-        summary="Add a number or address, and have its proof sent (again)",
-        tag="contacts",
-        body="NewContact",
-        status=201,
-        answer="Contact",
-    ),
-    ("POST", f"{_USER}/contacts/{{id}}/verify"): Operation(
-        summary="Prove a number by the six digits sent to it", tag="contacts", body="Code", answer="Contact"
-    ),
-    ("DELETE", f"{_USER}/contacts/{{id}}"): Operation(summary="Remove a number or address", tag="contacts", status=204),
-    ("GET", f"{_USER}/notifications"): Operation(
-        summary="What came, what became of it, and why; newest first",
-        tag="history",
-        answer="Notifications",
-        parameters=PAGE,
-    ),
-    ("GET", f"{_USER}/notifications/{{id}}"): Operation(
-        summary="One event with every step of its decision", tag="history", answer="Notification"
-    ),
-    ("GET", "/u/{token}"): Operation(
-        summary="The unsubscribe page; changes nothing", tag="links", answer="Html", answer_type=HTML
-    ),
-    ("POST", "/u/{token}"): Operation(
-        summary="Unsubscribe with one click (RFC 8058)",
-        tag="links",
-        body="OneClick",
-        body_types=(FORM, MULTIPART),
-        answer="Html",
-        answer_type=HTML,
-    ),
-    ("POST", "/u/{token}/undo"): Operation(summary="Subscribe again", tag="links", answer="Html", answer_type=HTML),
-    ("GET", "/v/{token}"): Operation(
-        summary="The page that proves an address; changes nothing", tag="links", answer="Html", answer_type=HTML
-    ),
-    ("POST", "/v/{token}"): Operation(summary="Prove the address", tag="links", answer="Html", answer_type=HTML),
-    ("POST", "/v1/callbacks/twilio/status"): Operation(
-        summary="What became of an SMS",
-        tag="providers",
-        body="Form",
-        body_types=(FORM,),
-        status=204,
-        parameters=("TwilioSignature",),
-    ),
-    ("POST", "/v1/callbacks/twilio/inbound"): Operation(
-        summary="STOP and START",
-        tag="providers",
-        body="Form",
-        body_types=(FORM,),
-        answer="Html",
-        answer_type="text/xml",
-        parameters=("TwilioSignature",),
-    ),
-    ("GET", f"{_ADMIN}/events"): Operation(
-        summary="The journal as received and as understood, newest first",
-        tag="operator",
-        answer="JournalPage",
-        parameters=("user", "type", "since", *PAGE),
-    ),
-    ("GET", f"{_ADMIN}/decisions"): Operation(
-        summary="One user's decisions, newest first",
-        tag="operator",
-        answer="Decisions",
-        parameters=("userNeeded", *PAGE),
-    ),
-    ("GET", f"{_ADMIN}/notifications/{{id}}"): Operation(
-        summary="One notification with every attempt", tag="operator", answer="Object"
-    ),
-    ("POST", f"{_ADMIN}/notifications/{{id}}/resolve"): Operation(
-        summary="Say what became of one whose fate is unknown", tag="operator", body="Resolve", answer="Object"
-    ),
-    ("GET", f"{_ADMIN}/dead-letters"): Operation(
-        summary="What could not be decided or sent",
-        tag="operator",
-        answer="DeadLetters",
-        parameters=("letterState", *PAGE),
-    ),
-    ("POST", f"{_ADMIN}/dead-letters/replay"): Operation(
-        summary="Put them back; each is checked again before it is sent",
-        tag="operator",
-        body="Replay",
-        answer="Replayed",
-    ),
-    ("GET", f"{_ADMIN}/providers"): Operation(
-        summary="Every route, and whether it sends", tag="operator", answer="Object"
-    ),
-    ("GET", f"{_ADMIN}/sources"): Operation(summary="Every source by its rules", tag="operator", answer="Object"),
-    ("GET", f"{_ADMIN}/preferences/deployment"): Operation(
-        summary="The layer under every user's document", tag="operator", answer="DeploymentDocument"
-    ),
-    ("PUT", f"{_ADMIN}/preferences/deployment"): Operation(
-        summary="Replace it",
-        tag="operator",
-        body="DeploymentDocument",
-        answer="DeploymentDocument",
-        parameters=("IfMatch",),
-    ),
-    ("GET", f"{_ADMIN}/users/{{user}}/export"): Operation(
-        summary="One user's whole file", tag="operator", answer="Object"
-    ),
-    ("DELETE", f"{_ADMIN}/users/{{user}}"): Operation(
-        summary="Forget a user; a keyed hash stays for 30 days", tag="operator", status=204
-    ),
-    ("POST", f"{_ADMIN}/users/{{user}}/confirm"): Operation(
-        summary="The mailbox was made anew for the same person", tag="operator", status=204
-    ),
-    ("POST", f"{_ADMIN}/users/{{user}}/links"): Operation(
-        summary="A signed link to the user's preferences: a bearer token, good for a while",
-        tag="operator",
-        body="NewLink",
-        status=201,
-        answer="MadeLink",
-    ),
-    ("GET", "/healthz"): Operation(summary="The process lives", tag="health", answer="Object"),
-    ("GET", "/readyz"): Operation(summary="It can do its work, else 503", tag="health", answer="Object"),
-    ("GET", "/metrics"): Operation(summary="Prometheus text", tag="health", answer="Html", answer_type="text/plain"),
-    ("GET", "/openapi.json"): Operation(summary="This document", tag="health", answer="Object"),
+TAGGED: Mapping[str, Mapping[Key, Operation]] = {
+    "mail servers": {
+        (method, f"/v1/events{dialect}"): _EVENTS for dialect in ("", "/{dialect}") for method in ("POST", "PUT")
+    },
+    "preferences": {
+        ("GET", f"{_USER}/preferences"): Operation("The user's own wishes, sparse", answer="Preferences"),
+        ("PUT", f"{_USER}/preferences"): Operation(
+            "Replace them", body="PreferencesDocument", answer="Saved", parameters=("IfMatch",)
+        ),
+        ("PATCH", f"{_USER}/preferences"): Operation(
+            "Change them (RFC 7396)",
+            body="MergePatch",
+            body_types=(MERGE, JSON),
+            answer="Saved",
+            parameters=("IfMatch",),
+        ),
+        ("GET", f"{_USER}/preferences/effective"): Operation(
+            "What all layers come to, each leaf with its layer", answer="Object"
+        ),
+        ("POST", f"{_USER}/pause"): Operation("Hold everything until a moment", body="Pause", answer="Saved"),
+        ("DELETE", f"{_USER}/pause"): Operation("End the pause", answer="Saved"),
+        ("POST", f"{_USER}/simulate"): Operation(
+            "What would become of an event; nothing is sent", body="Simulation", answer="Object"
+        ),
+        ("GET", f"{_USER}/digest/preview"): Operation("The digest as it would be sent now", answer="Object"),
+    },
+    "devices": {
+        ("GET", f"{_USER}/devices"): Operation("The user's devices", answer="Devices"),
+        ("POST", f"{_USER}/devices"): Operation(
+            "Register a device, or register it again", body="Registration", answer="Device", status=201
+        ),
+        ("PATCH", f"{_USER}/devices/{{id}}"): Operation(
+            "Change name, badge, privacy, fetch, locale or tz (RFC 7396)",
+            body="DeviceChanges",
+            body_types=(MERGE, JSON),
+            answer="Device",
+        ),
+        ("DELETE", f"{_USER}/devices/{{id}}"): Operation("Remove a device", status=204),
+        ("POST", f"{_USER}/devices/{{id}}/test"): Operation(
+            "Send a test and wait for what the provider says", answer="Object"
+        ),
+    },
+    "contacts": {
+        ("GET", f"{_USER}/contacts"): Operation("The user's numbers and addresses", answer="Contacts"),
+        ("POST", f"{_USER}/contacts"): Operation(
+            "Add a number or address, and have its proof sent (again)", body="NewContact", answer="Contact", status=201
+        ),
+        ("POST", f"{_USER}/contacts/{{id}}/verify"): Operation(
+            "Prove a number by the six digits sent to it", body="Code", answer="Contact"
+        ),
+        ("DELETE", f"{_USER}/contacts/{{id}}"): Operation("Remove a number or address", status=204),
+    },
+    "history": {
+        ("GET", f"{_USER}/notifications"): Operation(
+            "What came, what became of it, and why; newest first",
+            answer="Notifications",
+            parameters=(*PAGE, "language"),
+        ),
+        ("GET", f"{_USER}/notifications/{{id}}"): Operation(
+            "One event with every step of its decision", answer="Notification", parameters=("language",)
+        ),
+    },
+    "links": {
+        ("GET", "/u/{token}"): Operation("The unsubscribe page; changes nothing", answer="Html", answer_type=HTML),
+        ("POST", "/u/{token}"): Operation(
+            "Unsubscribe with one click (RFC 8058)",
+            body="OneClick",
+            body_types=(FORM, MULTIPART),
+            answer="Html",
+            answer_type=HTML,
+        ),
+        ("POST", "/u/{token}/undo"): Operation("Subscribe again", answer="Html", answer_type=HTML),
+        ("GET", "/v/{token}"): Operation(
+            "The page that proves an address; changes nothing", answer="Html", answer_type=HTML
+        ),
+        ("POST", "/v/{token}"): Operation("Prove the address", answer="Html", answer_type=HTML),
+    },
+    "providers": {
+        ("POST", "/v1/callbacks/twilio/status"): Operation(
+            "What became of an SMS",
+            body="Form",
+            body_types=(FORM,),
+            status=204,
+            parameters=("attempt", "TwilioSignature"),
+        ),
+        ("POST", "/v1/callbacks/twilio/inbound"): Operation(
+            "STOP and START",
+            body="Form",
+            body_types=(FORM,),
+            answer="Html",
+            answer_type="text/xml",
+            parameters=("TwilioSignature",),
+        ),
+    },
+    "operator": {
+        ("GET", f"{_ADMIN}/events"): Operation(
+            "The journal as received and as understood, newest first",
+            answer="JournalPage",
+            parameters=("user", "type", "since", *PAGE),
+        ),
+        ("GET", f"{_ADMIN}/decisions"): Operation(
+            "One user's decisions, newest first", answer="Decisions", parameters=("userNeeded", *PAGE, "language")
+        ),
+        ("GET", f"{_ADMIN}/notifications/{{id}}"): Operation("One notification with every attempt", answer="Object"),
+        ("POST", f"{_ADMIN}/notifications/{{id}}/resolve"): Operation(
+            "Say what became of one whose fate is unknown", body="Resolve", answer="Object"
+        ),
+        ("GET", f"{_ADMIN}/dead-letters"): Operation(
+            "What could not be decided or sent", answer="DeadLetters", parameters=("letterState", *PAGE)
+        ),
+        ("POST", f"{_ADMIN}/dead-letters/replay"): Operation(
+            "Put them back; each is checked again before it is sent", body="Replay", answer="Replayed"
+        ),
+        ("GET", f"{_ADMIN}/providers"): Operation("Every route, and whether it sends", answer="Object"),
+        ("GET", f"{_ADMIN}/sources"): Operation("Every source by its rules", answer="Object"),
+        ("GET", f"{_ADMIN}/preferences/deployment"): Operation(
+            "The layer under every user's document: the configuration's, and over it what was saved",
+            answer="DeploymentDocument",
+        ),
+        ("PUT", f"{_ADMIN}/preferences/deployment"): Operation(
+            "Replace it; what it says beyond the configuration is saved",
+            body="DeploymentDocument",
+            answer="DeploymentDocument",
+            parameters=("IfMatch",),
+        ),
+        ("GET", f"{_ADMIN}/users/{{user}}/export"): Operation(
+            "One user's whole file", answer="Object", parameters=("language",)
+        ),
+        ("DELETE", f"{_ADMIN}/users/{{user}}"): Operation("Forget a user; a keyed hash stays for 30 days", status=204),
+        ("POST", f"{_ADMIN}/users/{{user}}/confirm"): Operation(
+            "The mailbox was made anew for the same person", status=204
+        ),
+        ("POST", f"{_ADMIN}/users/{{user}}/links"): Operation(
+            "A signed link to the user's preferences: a bearer token, good for a while",
+            body="NewLink",
+            answer="MadeLink",
+            status=201,
+        ),
+    },
+    "health": {
+        ("GET", "/healthz"): Operation("The process lives", answer="Object"),
+        ("GET", "/readyz"): Operation("It can do its work, else 503", answer="Object"),
+        ("GET", "/metrics"): Operation("Prometheus text", answer="Html", answer_type="text/plain"),
+        ("GET", "/openapi.json"): Operation("This document", answer="Object"),
+    },
 }
+"""Whom a door is for, then the doors."""
+OPERATIONS: Mapping[Key, Operation] = {key: found for doors in TAGGED.values() for key, found in doors.items()}
+TAGS: Mapping[Key, str] = {key: tag for tag, doors in TAGGED.items() for key in doors}

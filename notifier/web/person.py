@@ -33,7 +33,7 @@ async def delete_user(request: web.Request) -> web.Response:
     doors, caller = doors_of(request), request[CALLER]
     now = doors.now()
     await erase(doors.database, caller.person, doors.erasure_mark(caller.person), now + doors.settings.erased, now)
-    log.info("erased", person=caller.person)
+    log.info("erased", person=caller.person, by=caller.by)
     return web.Response(status=204)
 
 
@@ -43,7 +43,7 @@ async def post_confirm(request: web.Request) -> web.Response:
     if not await confirm(doors.database, caller.person):
         raise Refusal("unknown-user", "nothing is known of this user")
     doors.woken([caller.person])
-    log.info("confirmed", person=caller.person)
+    log.info("confirmed", person=caller.person, by=caller.by)
     return web.Response(status=204)
 
 
@@ -55,7 +55,8 @@ async def post_link(request: web.Request) -> web.Response:
     expires = now + asked["for"].value if "for" in asked else now + LINK_FOR
     await doors.people.create(caller.person, caller.name, now)
     link = Link(scope=asked["scope"], person=caller.person, issued=now, expires=expires)
-    log.info("link made", person=caller.person, scope=link.scope.name.lower(), expires=expires.isoformat())
+    scope = link.scope.name.lower()
+    log.info("link made", person=caller.person, by=caller.by, scope=scope, expires=expires.isoformat())
     made = {"token": sign(link, doors.settings.keys[0]), "expires_at": instant_text(expires)}
     return answer(made, status=201)
 

@@ -123,10 +123,12 @@ def of_refusal(refusal: Refusal) -> web.Response:
     return problem(refusal.kind, refusal.detail, errors=refusal.errors, headers=refusal.headers, **refusal.extra)
 
 
-def of_input(error: InputError) -> web.Response:
-    """A body that is no events at all is 400; else the kind's own status, 422 for a kind of another room."""
+def of_input(error: InputError, more: str = "") -> web.Response:
+    """A body that is no events at all is 400; else the kind's own status, 422 for a kind of another room. `more` is
+    what else the caller should know."""
     status = 400 if isinstance(error, DialectError) else KINDS[error.kind].status if error.kind in KINDS else 422
-    return problem(error.kind, error.detail, status=status, errors=error.errors)
+    detail = f"{error.detail}; {more}" if more else error.detail
+    return problem(error.kind, detail, status=status, errors=error.errors)
 
 
 def of_unavailable(error: StoreUnavailable) -> web.Response:

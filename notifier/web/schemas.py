@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from notifier.engine.callback import PARAMETER, TOKEN_CHARS
 from notifier.engine.document import DEPLOYMENT, USER, json_schema
 from notifier.web import contacts, devices, letters, person, preferences
 from notifier.web.body import CURSOR_CHARS_MAX, PAGE_DEFAULT, PAGE_MAX
@@ -56,7 +57,7 @@ _DELIVERY = _object(
     category=TEXT,
     channel={"type": "string", "enum": ["push", "sms", "email"]},
     route=TEXT,
-    target=_object(("type", "id"), type={"type": "string", "enum": ["device", "contact"]}, id=TEXT),
+    target=_object(("type", "id"), type={"type": "string", "enum": ["device", "contact"]}, id=TEXT, name=_maybe(TEXT)),
     state=TEXT,
     outcome={"type": "string", "enum": list(OUTCOMES)},
     cause=_maybe(TEXT),
@@ -76,6 +77,7 @@ _NOTIFICATION: Json = {
     "outcome": {"type": "string", "enum": list(OUTCOMES)},
     "reason": _maybe(TEXT),
     "until": _maybe(MOMENT),
+    "time_zone": TEXT,
     "message": _maybe(ANY_OBJECT),
     "why": {"type": "array", "items": TEXT},
     "deliveries": {"type": "array", "items": _DELIVERY},
@@ -186,7 +188,13 @@ PARAMETERS: Json = {
     "userNeeded": _query("user", "Whose", TEXT, required=True),
     "type": _query("type", "Only events of this name, in any case", TEXT),
     "since": _query("since", "Not older than this", MOMENT),
+    "attempt": _query(
+        PARAMETER, "Which attempt it is about, as signed into the address", {"type": "string", "maxLength": TOKEN_CHARS}
+    ),
     "letterState": _query("state", "Which", {"type": "string", "enum": ["discarded", "unknown"]}),
+    "language": _query(
+        "language", "Of the sentences, a language tag; default: the user's own, else Accept-Language, else en", TEXT
+    ),
     "IfMatch": _header("If-Match", "The ETag of what was read, or *", required=True),
     "IdempotencyKey": _header("Idempotency-Key", "The producer's id of this body's events"),
     "TwilioSignature": _header("X-Twilio-Signature", "Twilio's proof", required=True),

@@ -15,7 +15,8 @@ from functools import partial
 import structlog
 from aiohttp import web
 
-from notifier.errors import InputError, StoreUnavailable
+from notifier.dialects.cloudevents import binary_mode
+from notifier.errors import DialectError, InputError, StoreUnavailable
 from notifier.web import (
     admin,
     callbacks,
@@ -220,6 +221,8 @@ async def _errors(request: web.Request, handler: Next) -> web.StreamResponse:
         return await handler(request)
     except Refusal as refusal:
         return of_refusal(refusal)
+    except DialectError as error:
+        return of_input(error, binary_mode(request.headers))
     except InputError as error:
         return of_input(error)
     except StoreUnavailable as error:

@@ -206,6 +206,8 @@ def _decode(token: str, key: str | jwt.PyJWK, algorithm: str, settings: UsersSet
             options={
                 "require": ["exp", *(["iss"] if settings.issuer else []), *(["aud"] if settings.audience else [])],
                 "verify_aud": bool(settings.audience),
+                # What a claim must be to name somebody is `Access`' matter: it refuses with the claim's name.
+                "verify_sub": False,
                 # Compared below, with the clock that was brought in.
                 "verify_exp": False,
                 "verify_nbf": False,

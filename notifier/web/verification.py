@@ -11,20 +11,23 @@ from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import blake2b
 
+import structlog
 from aiohttp import web
 
 from notifier.engine import links
 from notifier.engine.links import VERIFY_FOR, Link, Scope
 from notifier.errors import InputError
 from notifier.model.recipient import Contact, ContactKind, ContactState
+from notifier.store.contacts import Pending
 from notifier.store.numbers import Numbers
-from notifier.store.people import Pending
 from notifier.web import pages
 from notifier.web.body import read_bytes
 from notifier.web.doors import Doors
 from notifier.web.preferences import recipient_of
 from notifier.web.problems import Refusal
 from notifier.web.route import Caller, Route, doors_of
+
+log = structlog.get_logger()
 
 CODE_DIGITS = 6
 CODE_FOR = timedelta(minutes=10)
@@ -57,7 +60,7 @@ async def send(doors: Doors, contact: Contact, person: bytes) -> None:
         link = Link(scope=Scope.VERIFY, person=person, subject=contact.id, issued=now, expires=until)
         kept = links.sign(link, doors.settings.keys[0])
         sent = f"{doors.settings.server.public_url}/v/{kept}"
-    await doors.people.start_verification(contact.id, code_hash(doors, contact, kept), until, 1, now)
+    await doors.people.contacts.start_verification(contact.id, code_hash(doors, contact, kept), until, 1, now)
     if not await doors.send_code(person, contact, sent, until):
         raise Refusal("unavailable", "the code cannot be sent now", headers={"Retry-After": str(RETRY_AFTER_S)})
 
@@ -65,12 +68,14 @@ async def send(doors: Doors, contact: Contact, person: bytes) -> None:
 async def verify(doors: Doors, contact: Contact, code: str) -> Contact:
     """The contact as verified. Raises InputError for a wrong code, Refusal `conflict` when none is waited for."""
     former = await Numbers(doors.database).holders(contact)
-    state = await doors.people.verify(contact.id, code_hash(doors, contact, code), tries_max=TRIES_MAX, now=doors.now())
+    state = await doors.people.contacts.verify(
+        contact.id, code_hash(doors, contact, code), tries_max=TRIES_MAX, now=doors.now()
+    )
     if state is None:
         raise Refusal("conflict", "no code is waited for: it ran out or was tried too often; ask for a new one")
     if state is not ContactState.VERIFIED:
         raise InputError("the code is not the one that was sent", pointer="/code")
-    pending = await doors.people.contact(contact.id)
+    pending = await doors.people.contacts.read(contact.id)
     if pending is None:
         raise Refusal("not-found", "there is no such contact")
     doors.woken([pending.person])
@@ -108,6 +113,7 @@ async def post_link(request: web.Request) -> web.Response:
             await verify(doors_of(request), pending.contact, request.match_info["token"])
         except (InputError, Refusal):
             raise pages.NoSuchLink from None
+        log.info("contact verified", id=pending.contact.id, person=pending.person, by="link")
     return await _page(request, "verified", link, pending.contact)
 
 
@@ -123,7 +129,7 @@ async def _of_link(request: web.Request) -> tuple[Link, Pending]:
     link = links.read(request.match_info["token"], doors.settings.keys, doors.now())
     pending = None
     if link is not None and link.scope is Scope.VERIFY:
-        pending = await doors.people.contact(link.subject)
+        pending = await doors.people.contacts.read(link.subject)
     if link is None or pending is None or pending.person != link.person:
         raise pages.NoSuchLink
     return link, pending

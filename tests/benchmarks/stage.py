@@ -22,7 +22,7 @@ from aiohttp import web
 from notifier.engine.identity import person_id
 from notifier.model.instant import micros
 from notifier.store.database import load as statements
-from notifier.store.people import device_id
+from notifier.store.devices import device_id
 from notifier.store.sqlite import SqliteDatabase
 from tests.benchmarks import shipped
 from tests.benchmarks.load import Plan, Taken, user

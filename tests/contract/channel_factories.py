@@ -53,6 +53,8 @@ class Rig:
     """The numbers of all messages the provider has seen, each as often as it came."""
     taken: Callable[[int], Awaitable[None]]
     """Until that many have come."""
+    connections: Callable[[], int]
+    """To the provider, in all or open: a kept one is one."""
 
 
 Factory = Callable[[Path, float, int], AbstractAsyncContextManager[Rig]]
@@ -100,6 +102,7 @@ def _push_rig(channel: Channel, route: str, server: Http2Server, refusal: Answer
         down=server.stop,
         arrived=lambda: [number_of(request) for request in server.requests],
         taken=server.received,
+        connections=lambda: server.connections,
     )
 
 
@@ -155,6 +158,7 @@ async def sms_rig(folder: Path, time_limit_s: float, in_flight_max: int) -> Asyn
             down=server.stop,
             arrived=lambda: [int(number.removeprefix("+49151")) for number in server.seen],
             taken=server.saw,
+            connections=lambda: server.connections,
         )
         await channel.close()
 
@@ -194,6 +198,7 @@ async def email_rig(folder: Path, time_limit_s: float, in_flight_max: int) -> As
             down=server.stop,
             arrived=lambda: [int(mail.recipients[0].partition("@")[0]) for mail in server.received],
             taken=server.took,
+            connections=lambda: server.connections,
         )
         await channel.close()
 

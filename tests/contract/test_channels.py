@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from notifier.channels import TooLate
 from notifier.model.notification import (
     Accepted,
     BadMessage,
@@ -74,6 +75,20 @@ def test_a_message_of_another_channel_is_refused_and_not_sent(with_rig: With) ->
     async def trial(rig: Rig) -> None:
         assert isinstance(await rig.channel.send(rig.foreign, NOW), BadMessage)
         assert rig.arrived() == []
+
+    with_rig(trial)
+
+
+def test_what_is_too_late_when_the_way_is_free_does_not_leave_and_the_next_attempt_finds_it_free(
+    with_rig: With,
+) -> None:
+    async def trial(rig: Rig) -> None:
+        for _ in range(2):
+            with pytest.raises(TooLate):
+                await rig.channel.send(rig.message(1), NOW, lambda: False)
+            assert (rig.arrived(), rig.connections()) == ([], 1)
+        assert isinstance(await rig.channel.send(rig.message(1), NOW, lambda: True), Accepted)
+        assert (rig.arrived(), rig.connections()) == ([1], 1)
 
     with_rig(trial)
 
@@ -166,8 +181,22 @@ def test_close_lets_what_is_in_flight_finish_and_then_sends_nothing(with_rig: Wi
             await rig.taken(1)
             await rig.channel.close()
         assert isinstance(last.result(), Accepted)
-        assert isinstance(await rig.channel.send(rig.message(2), NOW), Transient)
+        assert await rig.channel.send(rig.message(2), NOW) == Transient("channel_closed")
         assert rig.arrived() == [1]
+
+    with_rig(trial)
+
+
+def test_a_close_that_is_cancelled_waits_for_nobody(with_rig: With) -> None:
+    async def trial(rig: Rig) -> None:
+        rig.silence(1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(rig.channel.send(rig.message(1), NOW))
+            await rig.taken(1)
+            begun = time.monotonic()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(rig.channel.close(), 0.05)
+            assert time.monotonic() - begun < TIME_LIMIT_S / 2
 
     with_rig(trial)
 

@@ -335,7 +335,7 @@ def test_the_command_line_explains_and_tests_through_the_running_service(stage: 
         code, out, err = await cli(stage.service, "explain", name)
         assert (code, err) == (0, "")
         assert "MessageNew  mail.new → sent" in out
-        assert "It counts as mail.new." in out
+        assert "It counts as new mail." in out
         assert "apns.ios-mail" in out
         id = re.search(r"id   (\S+)", out)
         assert id is not None

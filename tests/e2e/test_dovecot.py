@@ -348,7 +348,7 @@ def filler(percent: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("user", "address", "reason"), [("kim", "", "known_network"), ("lea", "198.51.100.7", "learning")]
+    ("user", "address", "reason"), [("kim", "", "local_sign_in"), ("lea", "198.51.100.7", "learning")]
 )
 def test_a_sign_in_is_not_told_from_the_server_itself_nor_while_the_service_learns(
     house: House, user: str, address: str, reason: str

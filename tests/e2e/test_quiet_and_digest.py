@@ -38,9 +38,11 @@ GRACE = 'timing = {grace = "20s", active_grace = "120s"}'
 Scenario = Callable[[Traveller], Awaitable[None]]
 
 
-def play(folder: Path, scenario: Scenario, preferences: str = "", *, start: datetime = TUESDAY_NOON) -> None:
+def play(
+    folder: Path, scenario: Scenario, preferences: str = "", *, start: datetime = TUESDAY_NOON, **options: str
+) -> None:
     async def run() -> None:
-        async with travelling(folder, start=start, preferences=preferences) as service:
+        async with travelling(folder, start=start, preferences=preferences, **options) as service:
             await scenario(service)
 
     asyncio.run(run())
@@ -545,8 +547,9 @@ def test_each_slot_sends_one_mail_of_the_unread_and_none_where_nothing_is_new(tm
     play(tmp_path, scenario)
 
 
-def test_a_digest_can_be_told_from_a_letter_and_ended_with_one_click(tmp_path: Path) -> None:
-    """RFC 3834, 2919, 2369 and 8058: and what the link does to the next one."""
+@pytest.mark.parametrize("public_url", ["", "https://notify.mail.example"], ids=["http", "https"])
+def test_a_digest_can_be_told_from_a_letter_and_ended_with_one_click(tmp_path: Path, public_url: str) -> None:
+    """RFC 3834, 2919, 2369 and 8058 (§3.1: over https only), and what the link does to the next one."""
 
     async def scenario(service: Traveller) -> None:
         await service.contact(ANN, "email", HOME)
@@ -557,30 +560,31 @@ def test_a_digest_can_be_told_from_a_letter_and_ended_with_one_click(tmp_path: P
         (mail,) = service.outside.mails(HOME)
         assert mail["Auto-Submitted"] == "auto-generated"
         assert mail["List-Id"] == f"<digest.notifications.{OUR_DOMAIN}>"
-        assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        assert mail["List-Unsubscribe-Post"] == ("List-Unsubscribe=One-Click" if public_url else None)
         assert re.fullmatch(rf"<[0-9a-f]{{32}}\.[0-9a-f]{{32}}@{re.escape(OUR_DOMAIN)}>", mail["Message-ID"])
-        link = re.fullmatch(r"<(http://127\.0\.0\.1:\d+/u/\S+)>", mail["List-Unsubscribe"])
+        link = re.fullmatch(rf"<{re.escape(public_url or service.url)}(/u/\S+)>", mail["List-Unsubscribe"])
         assert link is not None
-        async with service.http.get(link[1]) as looked:
+        url = f"{service.url}{link[1]}"
+        async with service.http.get(url) as looked:
             assert looked.status == 200
         await service.deliver(2, ANN, subject="After looking")
         await service.travel(MORNING + timedelta(days=1))
         await service.travel(SPREAD)
         assert len(service.outside.mails(HOME)) == 2
-        async with service.http.post(link[1], data={"List-Unsubscribe": "One-Click"}) as clicked:
+        async with service.http.post(url, data={"List-Unsubscribe": "One-Click"}) as clicked:
             assert clicked.status == 200
         await service.deliver(3, ANN, subject="After the click")
         await service.travel(MORNING + timedelta(days=2))
         await service.travel(SPREAD)
         assert len(service.outside.mails(HOME)) == 2
-        async with service.http.post(f"{link[1]}/undo") as taken_back:
+        async with service.http.post(f"{url}/undo") as taken_back:
             assert taken_back.status == 200
         await service.travel(MORNING + timedelta(days=3))
         await service.travel(SPREAD)
         assert len(service.outside.mails(HOME)) == 3
         assert "After the click" in parts(service.outside.mails(HOME)[2])[0]
 
-    play(tmp_path, scenario)
+    play(tmp_path, scenario, public_url=public_url)
 
 
 def test_a_digests_list_is_picked_when_it_is_sent(tmp_path: Path) -> None:

@@ -29,21 +29,31 @@ from tests.e2e.service import Service, message_new, message_read
 TUESDAY_NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 """13:00 in Berlin, where everybody lives."""
 STOP_S = 5.0
-FAILURES = ("step failed", "decision failed", "undecidable", "rendering failed", "channel failed")
+FAILURES = (
+    *("step failed", "decision failed", "undecidable", "rendering failed", "channel failed"),
+    *("neither handed over nor settled", "a notification cannot be read", "not ended in time"),
+    *("not planned again", "digest skipped"),
+)
 """What the log says of our own trouble."""
 BUSY = """
 select (select count(*) from inbox where next_at <= :now)
   + (select count(*) from person where replan = 1 or digest_due between 1 and :now)
   + (select count(*) from notification where state in (1, 2) or (state = 0 and next_at <= :now))
   + (select count(*) from undo where state = 1 or next_at <= :now)
+  + (select count(*) from layer where kind = 'marking' and json_extract(cast(document as text), '$.after') is not null)
 """
 
 
 class Traveller(Service):
     """A service whose `now` is the test's."""
 
-    def __init__(self, folder: Path, outside: Providers, wall: list[datetime], **options: str) -> None:
+    def __init__(
+        self, folder: Path, outside: Providers, wall: list[datetime], *, public_url: str = "", **options: str
+    ) -> None:
         super().__init__(folder, *outside.sections(), **options)
+        if public_url:
+            named = f'[server]\npublic_url = "{public_url}"\n'
+            self.config.write_text(self.config.read_text().replace("[server]\n", named))
         self.outside = outside
         self._wall = wall
         self._node: Node | None = None
@@ -88,7 +98,8 @@ class Traveller(Service):
         self._node.dispatcher.people_changed()
         for sender in self._node.senders.values():
             sender.hurry()
-        self._node.undoer.wake.set()
+        for undoer in self._node.undoers.values():
+            undoer.wake.set()
 
     async def settled(self) -> None:
         """Nothing is undecided, unplanned, due or on its way at this moment of the clock."""
@@ -110,14 +121,13 @@ class Traveller(Service):
 
 
 @contextlib.asynccontextmanager
-async def travelling(
-    folder: Path, *, start: datetime = TUESDAY_NOON, preferences: str = ""
-) -> AsyncIterator[Traveller]:
-    """Opened at `start` and, in the end, drained; no loop may have failed meanwhile."""
+async def travelling(folder: Path, *, start: datetime = TUESDAY_NOON, **options: str) -> AsyncIterator[Traveller]:
+    """Opened at `start` and, in the end, drained; no loop may have failed meanwhile. `options`: `preferences` of the
+    deployment, and the `public_url`."""
     wall = [start]
     failure: Exception | None = None
     with structlog.testing.capture_logs() as lines:
-        async with _running(folder, wall, preferences) as traveller:
+        async with _running(folder, wall, **options) as traveller:
             try:
                 yield traveller
             except Exception as error:
@@ -129,13 +139,13 @@ async def travelling(
 
 
 @contextlib.asynccontextmanager
-async def _running(folder: Path, wall: list[datetime], preferences: str) -> AsyncIterator[Traveller]:
+async def _running(folder: Path, wall: list[datetime], **options: str) -> AsyncIterator[Traveller]:
     async with (
         providers(folder, clock=lambda: wall[0].timestamp()) as outside,
         contextlib.AsyncExitStack() as stack,
         asyncio.TaskGroup() as group,
     ):
-        traveller = Traveller(folder, outside, wall, preferences=preferences)
+        traveller = Traveller(folder, outside, wall, **options)
         await traveller.open(stack, group)
         yield traveller
         await traveller.drain()

@@ -14,7 +14,8 @@ import jwt
 import pytest
 
 from notifier.channels.apns_client import ProviderToken
-from notifier.channels.http2 import Connection, Limits, Response
+from notifier.channels.http2 import Connection, Limits
+from notifier.channels.http2_exchange import Response
 from notifier.channels.http2_pool import Address, connect, tls_context
 from tests.servers.apns import ApnsStandIn, Credentials, write_key
 from tests.servers.fcm import PROJECT, FcmStandIn

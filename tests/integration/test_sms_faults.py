@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -23,6 +24,7 @@ from notifier.model.notification import (
     Transient,
     UnknownOutcome,
 )
+from tests.servers.leap import leap, run_leaping
 from tests.servers.twilio import ACCOUNT_SID, AUTH_TOKEN, Answer, Drop, Raw, Refuse, Slow, TwilioServer
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -116,6 +118,29 @@ def test_a_refused_connection_sent_nothing() -> None:
     assert asyncio.run(run()) == Transient("connection_before_sending")
 
 
+def test_a_connection_that_does_not_come_about_is_given_up_after_five_seconds() -> None:
+    """The server's queue of connections is full: it answers none, as behind a firewall that drops them."""
+
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
+            for _ in range(3):
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(full.getsockname())
+            channel = a_channel(f"http://127.0.0.1:{full.getsockname()[1]}", time_limit_s=45)
+            async with asyncio.TaskGroup() as group:
+                sending = group.create_task(channel.send(an_sms(), NOW))
+                for seconds in (0.0, 4.0):
+                    leap(seconds)
+                    await asyncio.sleep(0.05)
+                    assert not sending.done()
+                leap(1.0)
+            assert sending.result() == Transient("timeout_before_sending")
+            await channel.close()
+
+    run_leaping(run())
+
+
 def test_a_server_that_accepts_and_says_nothing_is_unknown() -> None:
     async def run() -> Outcome:
         left = asyncio.Event()
@@ -156,22 +181,23 @@ def test_a_wrong_token_is_the_operators_to_mend() -> None:
     with_twilio(play)
 
 
-def test_many_at_once_each_get_their_own_answer_within_the_limit_of_sockets() -> None:
+def test_many_at_once_each_get_their_own_answer_and_more_than_the_limit_are_turned_away() -> None:
     """twilio's client keeps the last answer in an attribute and hands one caller another's."""
 
     async def play(twilio: TwilioServer) -> None:
-        channel = a_channel(twilio.url, in_flight_max=4)
+        channel = a_channel(twilio.url, in_flight_max=40)
         numbers = [f"+49151{n:08d}" for n in range(40)]
         twilio.script(numbers[5], Refuse(21610))
         twilio.script(numbers[17], Refuse(21211))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(channel.send(an_sms(number), NOW)) for number in numbers]
+            one_more = group.create_task(channel.send(an_sms(), NOW))
         outcomes = [task.result() for task in tasks]
+        assert one_more.result() == Transient("in_flight_max")
         assert outcomes[5] == DeadTarget("21610", opted_out=True)
         assert outcomes[17] == DeadTarget("21211")
         references = {outcome.reference for outcome in outcomes if isinstance(outcome, Accepted)}
         assert len(references) == 38
-        assert twilio.in_flight_peak <= 4
         for outcome, number in zip(outcomes, numbers, strict=True):
             if isinstance(outcome, Accepted):
                 assert twilio.sent[int(outcome.reference[2:], 16) - 1]["To"] == number
@@ -202,6 +228,6 @@ def test_closing_waits_for_what_is_in_flight() -> None:
             await asyncio.sleep(0)
             await channel.close()
         assert isinstance(sending.result(), Accepted)
-        assert await channel.send(an_sms(), NOW) == Transient("closed")
+        assert await channel.send(an_sms(), NOW) == Transient("channel_closed")
 
     with_twilio(play)

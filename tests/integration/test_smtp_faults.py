@@ -24,6 +24,7 @@ from notifier.model.notification import (
     Transient,
     UnknownOutcome,
 )
+from tests.servers.leap import leap, run_leaping
 from tests.servers.smtp import PASSWORD, USERNAME, Answer, Cut, Mute, Received, Say, SmtpServer
 from tests.unit.channels.test_sms import NOW
 
@@ -128,6 +129,32 @@ def test_a_stale_connection_is_replaced_once_while_nothing_was_committed_to(answ
     with_smtp(play)
 
 
+def test_a_connection_carries_a_hundred_mails() -> None:
+    async def play(server: SmtpServer) -> None:
+        channel = a_channel(server)
+        for _ in range(100):
+            assert isinstance(await channel.send(a_mail(), NOW), Accepted)
+        assert server.connections == 1
+        assert isinstance(await channel.send(a_mail(), NOW), Accepted)
+        assert (server.connections, len(server.received)) == (2, 101)
+        await channel.close()
+
+    with_smtp(play)
+
+
+def test_a_connection_unused_for_a_minute_is_not_used_again() -> None:
+    async def run() -> None:
+        async with SmtpServer() as server:
+            channel = a_channel(server)
+            for idle_s, connections in ((0, 1), (59, 1), (61, 2)):
+                leap(idle_s)
+                assert isinstance(await channel.send(a_mail(), NOW), Accepted)
+                assert server.connections == connections
+            await channel.close()
+
+    run_leaping(run())
+
+
 def test_a_kept_connection_lost_after_the_final_dot_is_not_retried() -> None:
     async def play(server: SmtpServer) -> None:
         channel = a_channel(server)
@@ -155,13 +182,19 @@ def test_two_lost_connections_in_a_row_are_left_to_the_retry_policy() -> None:
 def test_connections_are_bounded_and_shared() -> None:
     async def play(server: SmtpServer) -> None:
         channel = a_channel(server, connections_max=3)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(channel.send(a_mail(), NOW)) for _ in range(20)]
-        assert all(isinstance(task.result(), Accepted) for task in tasks)
-        assert len(server.received) == 20
-        assert server.connections <= 3
+
+        async def one_too_many() -> list[Outcome]:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(channel.send(a_mail(), NOW)) for _ in range(4)]
+            return [task.result() for task in tasks]
+
+        for _ in range(5):
+            *taken, turned_away = await one_too_many()
+            assert all(isinstance(outcome, Accepted) for outcome in taken)
+            assert turned_away == Transient("in_flight_max")
+        assert (len(server.received), server.connections) == (15, 3)
         await channel.close()
-        assert await channel.send(a_mail(), NOW) == Transient("closed")
+        assert await channel.send(a_mail(), NOW) == Transient("channel_closed")
 
     with_smtp(play)
 

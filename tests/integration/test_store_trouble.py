@@ -1,4 +1,4 @@
-"""The disk is full, or the database cannot be written, while the service serves.
+"""The disk is full, the database cannot be written, or somebody else holds its lock, while the service serves.
 
 Intake says so with 503 and Retry-After, nothing is half-written, nothing leaves that could not be written down, what
 comes back from providers meanwhile is kept, and all of it goes on without a restart.
@@ -21,6 +21,7 @@ from notifier.engine.identity import person_id
 from notifier.errors import StoreUnavailable
 from notifier.model.notification import State
 from notifier.model.preference import Medium
+from notifier.store import sqlite
 from notifier.store.database import Transaction
 from notifier.store.sqlite import SqliteDatabase
 from tests.e2e.service import SOURCE, message_new, message_read
@@ -58,7 +59,36 @@ def read_only(database: SqliteDatabase) -> Iterator[None]:
     database._writer.execute("pragma query_only=off")
 
 
-TROUBLES = {"full": full, "read-only": read_only}
+@contextlib.contextmanager
+def locked(database: SqliteDatabase) -> Iterator[None]:
+    """SQLITE_BUSY: somebody has opened the file with the sqlite3 shell and is in the middle of something."""
+    stranger = apsw.Connection(str(database._path))
+    stranger.set_busy_timeout(5_000)
+    stranger.execute("begin immediate")
+    yield
+    stranger.execute("rollback")
+    stranger.close()
+
+
+@contextlib.contextmanager
+def moved(database: SqliteDatabase) -> Iterator[None]:
+    """Somebody has put the files elsewhere: what is written goes to files that no restart will find."""
+    folder = database._path.parent
+    (away := folder / "away").mkdir(exist_ok=True)
+    names = [path.name for path in folder.iterdir() if path.name.startswith(f"{database._path.name}")]
+    for name in names:
+        (folder / name).rename(away / name)
+    yield
+    for name in names:
+        (away / name).rename(folder / name)
+
+
+TROUBLES = {"full": full, "read-only": read_only, "locked": locked, "moved": moved}
+
+
+@pytest.fixture(autouse=True)
+def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "LOCK_WAIT_S", 0.2)
 
 
 def play(folder: Path, scenario: Callable[[Traveller, SqliteDatabase], Awaitable[None]]) -> None:
@@ -103,13 +133,39 @@ def test_intake_asks_to_come_again_and_takes_the_same_bytes_whole_when_it_is_ove
                 assert (status, problem["type"]) == (503, "/problems/unavailable")
                 assert int(headers["Retry-After"]) >= 1
             assert counts(service) == before, "nothing half-written"
+            status, answer = await service.call("GET", "/readyz")
+            assert (status, answer["status"]) == (503, "unavailable")
+            assert len(answer["trouble"]) == 1
             assert len(await service.history(USER)) == 1, "what can only be read still is"
             await asyncio.sleep(TROUBLED_S)
         tally = await service.post(body)
         assert tally == {"accepted": BATCH, "duplicates": 0, "ignored": 0, "rejected": []}
+        assert (await service.call("GET", "/readyz"))[0] == 200
         await service.settled()
         await service.travel(TEN_SECONDS)
         assert sorted(alerts(service), key=int) == [str(uid) for uid in range(1, 2 + BATCH)]
+
+    play(tmp_path, scenario)
+
+
+def test_while_a_stranger_holds_the_lock_everybody_who_only_looks_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes waits for him; when he has gone in time, nobody was refused."""
+    monkeypatch.setattr(sqlite, "LOCK_WAIT_S", 10.0)
+
+    async def scenario(service: Traveller, database: SqliteDatabase) -> None:
+        async with asyncio.TaskGroup() as group:
+            with locked(database):
+                posted = group.create_task(post(service, told(service, range(1, 2))))
+                async with asyncio.timeout(2):
+                    for _ in range(20):
+                        assert (await service.call("GET", "/healthz"))[0] == 200
+                        assert await service.history(USER) == []
+                assert not posted.done()
+            assert (await posted)[0] == 200
+        await service.settled()
+        assert alerts(service) == ["1"]
 
     play(tmp_path, scenario)
 

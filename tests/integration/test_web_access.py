@@ -116,6 +116,18 @@ def test_a_claim_that_names_nobody_is_403_and_named(tmp_path: Path, claim: objec
     in_house(tmp_path, scenario, users=UsersSettings(jwt_secret=Secret(SECRET), claim="uid"))
 
 
+@pytest.mark.parametrize("subject", [7, None, ["ann"], {"name": ANN}, True, ""])
+def test_a_subject_that_is_no_name_is_403_and_named_too(tmp_path: Path, subject: object) -> None:
+    """The library's own check of `sub` (RFC 7519 §4.1.2: a string) would make it «not valid», and nobody knew why."""
+
+    async def scenario(house: House) -> None:
+        answer = await house.ask("GET", "/v1/users/me/preferences", token=user_token(subject))
+        assert (answer.status, answer.kind) == (403, "no-user")
+        assert "«sub»" in answer.json["detail"]
+
+    in_house(tmp_path, scenario)
+
+
 def test_a_preference_link_opens_the_preferences_and_nothing_else(tmp_path: Path) -> None:
     async def scenario(house: House) -> None:
         link = house.link(Scope.WISHES)

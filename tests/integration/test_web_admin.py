@@ -10,7 +10,9 @@ import apsw
 import pytest
 
 from notifier.engine.identity import person_id
-from notifier.model.notification import State
+from notifier.model.notification import Kind, State
+from notifier.model.preference import Medium
+from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.journal import Journal
 from notifier.store.report import Report
@@ -24,6 +26,12 @@ ADMIN = "/v1/admin"
 
 async def ask(house: House, method: str, path: str, body: object = None, **headers: str) -> Answer:
     return await house.ask(method, ADMIN + path, body, token=OPERATOR, **headers)
+
+
+async def reach(house: House) -> None:
+    """Ann has a confirmed address outside, so that a digest goes out."""
+    contact = {"kind": "email", "value": "ann@elsewhere.example", "verified": True}
+    assert (await house.ask("POST", f"/v1/users/{ANN}/contacts", contact, token=OPERATOR)).status == 201
 
 
 def count(database: Path, table: str) -> int:
@@ -231,6 +239,62 @@ def test_an_export_is_the_whole_file_without_secrets(tmp_path: Path) -> None:
         assert file["cut"] == []
         assert "cd" * 32 not in answer.body.decode()
         assert (await ask(house, "GET", "/users/nobody@example.org/export")).status == 404
+
+    in_house(tmp_path, scenario)
+
+
+def test_an_export_says_of_no_read_mail_that_the_next_digest_has_it(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        for number in (1, 2, 3):
+            await happen(house.doors.database, number, DIGESTED)
+        for item in (1, 2):
+            await house.rows("item_decided", {"item": item, "category": "mail.new", "digest": 1})
+        await house.rows("item_state", {"item": 2, "state": 1, "cause": "read", "ended": 1})
+        messages = (await ask(house, "GET", f"/users/{ANN}/export")).json["messages"]
+        assert not any(message["in_next_digest"] for message in messages), "none goes out without an address"
+        await reach(house)
+        messages = (await ask(house, "GET", f"/users/{ANN}/export")).json["messages"]
+        assert [message["in_next_digest"] for message in messages] == [True, False, False]
+
+    in_house(tmp_path, scenario)
+
+
+def test_what_a_discarded_digest_listed_is_given_back(tmp_path: Path) -> None:
+    """The operator's word through the door, in the same commit: the next digest has it, and nobody reads «digested»."""
+
+    async def scenario(house: House) -> None:
+        await happen(house.doors.database, 1, DIGESTED)
+        await reach(house)
+        await house.rows("item_digested", {"item": 1})
+        digest = factories.notification(
+            id=push_id(9), kind=Kind.DIGEST, medium=Medium.EMAIL, route="email", state=State.UNKNOWN
+        )
+
+        async def sent(tx: Transaction) -> None:
+            await queue.enqueue(tx, [digest], 0, 1, NOON)
+
+        await house.doors.database.transact(sent)
+        history = f"/decisions?user={ANN}"
+        assert (await ask(house, "GET", history)).json["decisions"][0]["outcome"] == "unknown"
+        assert (await ask(house, "POST", f"/notifications/{push_id(9)}/resolve", {"as": "discarded"})).status == 200
+        (row,) = (await ask(house, "GET", history)).json["decisions"]
+        (message,) = (await ask(house, "GET", f"/users/{ANN}/export")).json["messages"]
+        assert (row["outcome"], message["in_next_digest"]) == ("failed", True)
+
+    in_house(tmp_path, scenario)
+
+
+def test_a_code_among_the_dead_letters_cannot_be_replayed(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        code = factories.notification(id=push_id(9), kind=Kind.CODE, medium=Medium.SMS, state=State.DISCARDED)
+
+        async def failed(tx: Transaction) -> None:
+            await queue.enqueue(tx, [code], 0, 0, NOON)
+
+        await house.doors.database.transact(failed)
+        (letter,) = (await ask(house, "GET", "/dead-letters")).json["dead_letters"]
+        assert letter["replayable"] is False
+        assert (await ask(house, "POST", "/dead-letters/replay", {"all": True})).json == {"replayed": 0}
 
     in_house(tmp_path, scenario)
 

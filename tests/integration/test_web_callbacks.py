@@ -9,10 +9,16 @@ from urllib.parse import urlencode
 import pytest
 from twilio.request_validator import RequestValidator
 
+from notifier.channels.sms_codes import STATUSES
+from notifier.engine import callback
+from notifier.engine.callback import Sent
+from notifier.engine.identity import person_id
 from notifier.model.notification import State
+from notifier.model.recipient import Contact, ContactKind
+from notifier.store.numbers import Numbers
 from notifier.telemetry import Secret
 from notifier.web.settings import TwilioSettings
-from tests.doors import BOB, OPERATOR, PUBLIC, TWILIO, Answer, House, in_house, user_token
+from tests.doors import BOB, KEYS, OPERATOR, PUBLIC, TWILIO, Answer, House, in_house, user_token
 from tests.factories import ANN
 from tests.past import SENT, happen, push_id
 
@@ -93,6 +99,64 @@ def test_stop_in_any_spelling_stops_the_number_for_every_account(tmp_path: Path,
     in_house(tmp_path, scenario, twilio=TwilioSettings(auth_token=TWILIO_SECRET, stop_words=("HALT",)))
 
 
+TWILIOS_STOP = ("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT")
+TWILIOS_START = ("START", "YES", "UNSTOP")
+"""Twilio's table of default keywords."""
+
+
+async def suppressed(house: House) -> bool:
+    mark = house.doors.suppression_mark(Contact(id=b"", kind=ContactKind.PHONE, value=NUMBER))
+    return await Numbers(house.doors.database).is_suppressed(mark)
+
+
+@pytest.mark.parametrize("start", TWILIOS_START)
+@pytest.mark.parametrize("stop", TWILIOS_STOP)
+def test_every_word_of_twilios_table_sets_the_numbers_suppression_and_the_contacts_state(
+    tmp_path: Path, stop: str, start: str
+) -> None:
+    async def scenario(house: House) -> None:
+        await verified(house)
+        await texted(house, stop)
+        assert (await suppressed(house), await state_of(house)) == (True, "stopped")
+        assert house.behind.woken[-1:] == [person_id(ANN)], "what waits for that number is planned again"
+        await texted(house, start)
+        assert (await suppressed(house), await state_of(house)) == (False, "verified")
+
+    in_house(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("said", "taken_for", "stopped"),
+    [
+        ("HALT", "STOP", True),
+        ("ARRÊT", "STOP", True),
+        ("ayuda", "HELP", False),
+        ("STOP", "HELP", True),
+        ("STOP", "START", True),
+    ],
+)
+def test_advanced_opt_outs_own_words_count_as_twilio_took_them(
+    tmp_path: Path, said: str, taken_for: str, stopped: bool
+) -> None:
+    async def scenario(house: House) -> None:
+        await verified(house)
+        await call(house, INBOUND, {"From": NUMBER, "Body": said, "OptOutType": taken_for})
+        assert await suppressed(house) is stopped
+        await call(house, INBOUND, {"From": NUMBER, "Body": "WEITER", "OptOutType": "START"})
+        assert not await suppressed(house)
+
+    in_house(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("said", ["STOP", "START", "HELP", "INFO", "Who is this?"])
+def test_no_text_is_answered_because_twilio_answers_it(tmp_path: Path, said: str) -> None:
+    async def scenario(house: House) -> None:
+        answer = await texted(house, said)
+        assert answer.body.endswith(b"<Response/>")
+
+    in_house(tmp_path, scenario)
+
+
 @pytest.mark.parametrize("said", ["please stop", "STOP it", "", "help", "1"])
 def test_other_words_stop_nothing(tmp_path: Path, said: str) -> None:
     async def scenario(house: House) -> None:
@@ -168,6 +232,74 @@ def test_a_fate_nobody_knew_ends_by_the_providers_word(tmp_path: Path, status: s
         assert (await delivery(house))["state"] == state
         await call(house, STATUS, {"MessageSid": "SM1", "MessageStatus": "delivered"})
         assert (await delivery(house))["state"] == state, "nothing is revived"
+
+    in_house(tmp_path, scenario)
+
+
+# Of an SMS whose answer never came, only the address its callbacks go to says which it was.
+
+SID = "SM" + "0" * 31 + "1"
+HANDING_OVER, UNKNOWN = State.HANDING_OVER, State.UNKNOWN
+
+
+def named(*, attempt: int = 0, key: bytes = KEYS[0]) -> str:
+    """The path Twilio was given with that attempt."""
+    return callback.address(STATUS, Sent(id=push_id(1), attempt=attempt), key)
+
+
+async def told(house: House, status: str, path: str = STATUS) -> None:
+    assert (await call(house, path, {"MessageSid": SID, "MessageStatus": status, "To": NUMBER})).status == 204
+
+
+@pytest.mark.parametrize("before", [UNKNOWN, HANDING_OVER])
+@pytest.mark.parametrize("status", sorted(STATUSES))
+def test_a_callback_ends_an_sms_of_which_we_never_heard_the_sid(tmp_path: Path, status: str, before: State) -> None:
+    """After the row has ended as unknown, and before our own commit could say so."""
+
+    async def scenario(house: House) -> None:
+        await happen(house.doors.database, 1, SENT, [before])
+        await told(house, status, named())
+        found = await delivery(house)
+        assert found["state"] == STATUSES[status].state.name.lower()
+        assert [attempt["outcome"] for attempt in found["attempts"]] == ["transient", status]
+        await told(house, "delivered")
+        outcomes = [attempt["outcome"] for attempt in (await delivery(house))["attempts"]]
+        assert outcomes[-1] == "delivered", "from then on its SID is known"
+
+    in_house(tmp_path, scenario)
+
+
+def test_an_older_key_still_opens_a_callback_and_anothers_never_did(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await happen(house.doors.database, 1, SENT, [UNKNOWN])
+        await told(house, "delivered", named(key=b"somebody else's key, in his own URL"))
+        assert (await delivery(house))["state"] == "unknown"
+        await told(house, "delivered", named(key=KEYS[1]))
+        assert (await delivery(house))["state"] == "accepted"
+
+    in_house(tmp_path, scenario)
+
+
+def test_an_earlier_attempts_late_word_does_not_speak_for_the_one_under_way(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await happen(house.doors.database, 1, SENT, [HANDING_OVER])
+        await told(house, "sent", named(attempt=9))
+        assert (await delivery(house))["state"] == "handing_over"
+        await told(house, "failed", named(attempt=9))
+        found = await delivery(house)
+        assert found["state"] == "handing_over"
+        assert found["attempts"][-1]["attempt"] == 9, "its last word is still kept, as that attempt's"
+
+    in_house(tmp_path, scenario)
+
+
+def test_what_was_accepted_hears_no_passing_word_twice(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await happen(house.doors.database, 1, SENT, [State.ACCEPTED])
+        for status in ("queued", "sent", "delivered", "delivered", "sent"):
+            await told(house, status, named())
+        found = await delivery(house)
+        assert [attempt["outcome"] for attempt in found["attempts"]] == ["transient", "delivered"]
 
     in_house(tmp_path, scenario)
 

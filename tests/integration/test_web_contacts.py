@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from notifier.engine.identity import person_id
-from notifier.store.people import CONTACTS_MAX
+from notifier.store.contacts import CONTACTS_MAX
 from notifier.web.settings import ContactSettings
 from tests.doors import BOB, OPERATOR, PUBLIC, Answer, House, in_house, user_token
 from tests.factories import ANN, NOON

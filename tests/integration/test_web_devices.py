@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from notifier.engine.identity import person_id
-from notifier.store.people import DEVICES_MAX, device_id
+from notifier.store.devices import DEVICES_MAX, device_id
 from notifier.web.devices import TESTS_MAX
 from notifier.web.doors import ANY_APP
 from notifier.web.server import swap_doors

@@ -8,7 +8,8 @@ import pytest
 
 from notifier.model.item import Cause
 from notifier.model.notification import State, Verdict
-from tests.doors import BOB, House, in_house, user_token
+from tests.doors import BOB, OPERATOR, House, in_house, user_token
+from tests.factories import ANN, NOON, PERSON, PHONE, device
 from tests.past import DIGESTED, JUNKED, SENT, happen, push_id
 
 HISTORY = "/v1/users/me/notifications"
@@ -27,10 +28,11 @@ def test_a_row_says_what_came_what_became_of_it_and_why(tmp_path: Path) -> None:
             "state": "open",
             "cause": None,
         }
-        assert row["why"][0] == "It counts as mail.new."
+        assert row["why"][0] == "It counts as new mail."
+        assert row["time_zone"] == "UTC"
         (delivery,) = row["deliveries"]
         assert (delivery["id"], delivery["state"], delivery["outcome"]) == (str(push_id(1)), "accepted", "sent")
-        assert delivery["target"]["type"] == "device"
+        assert (delivery["target"]["type"], delivery["target"]["name"]) == ("device", None)
         assert delivery["attempts"][0]["code"] == "500"
         whole = await house.ask("GET", f"{HISTORY}/{id}")
         assert {**whole.json, "trace": None} == {**row, "trace": None}
@@ -57,7 +59,7 @@ def test_a_row_says_what_came_what_became_of_it_and_why(tmp_path: Path) -> None:
         (SENT, [State.EXPIRED], None, "expired"),
         (SENT, [State.UNKNOWN], None, "unknown"),
         (SENT, [State.AVAILABLE], Cause.SUPERSEDED, "collapsed"),
-        (DIGESTED, [], None, "digested"),
+        (DIGESTED, [], None, "suppressed"),
         (JUNKED, [], None, "suppressed"),
     ],
 )
@@ -68,8 +70,46 @@ def test_the_outcome_follows_from_what_became_of_it(
         await happen(house.doors.database, 1, verdict, states, cause=cause)
         (row,) = (await house.ask("GET", HISTORY)).json["notifications"]
         assert row["outcome"] == outcome
-        assert row["reason"] == ("junk" if outcome == "suppressed" else None)
+        whys = {id(JUNKED): "junk", id(DIGESTED): "no_contact"}
+        assert row["reason"] == whys.get(id(verdict))
         assert (row["until"] is not None) == (outcome in ("waiting", "held"))
+
+    in_house(tmp_path, scenario)
+
+
+GERMAN, ENGLISH = "Es zählt als neue Mail.", "It counts as new mail."
+
+
+@pytest.mark.parametrize(
+    ("own", "accept", "query", "first"),
+    [
+        ("", "", "", ENGLISH),
+        ("", "de-AT, en;q=0.8", "", GERMAN),
+        ("", "fr, de;q=0.5, en;q=0.8", "", ENGLISH),
+        ("", "de;q=0, ?;q=x, *", "", ENGLISH),
+        ("de-DE", "en", "", GERMAN),
+        ("en", "de", "", ENGLISH),
+        ("fr", "de", "", ENGLISH),
+        ("de", "de", "?language=en", ENGLISH),
+        ("", "", "?language=de", GERMAN),
+        ("", "de", "?language=xx", ENGLISH),
+    ],
+)
+def test_reasons_are_told_in_the_persons_language_else_the_browsers(
+    tmp_path: Path, own: str, accept: str, query: str, first: str
+) -> None:
+    """What is asked for goes first, then the document's `locale`, then Accept-Language, then English."""
+
+    async def scenario(house: House) -> None:
+        id = await happen(house.doors.database, 1, SENT, [State.ACCEPTED])
+        if own:
+            assert (await house.ask("PUT", "/v1/users/me/preferences", {"locale": own}, If_Match="*")).status == 200
+        (row,) = (await house.ask("GET", HISTORY + query, Accept_Language=accept)).json["notifications"]
+        whole = (await house.ask("GET", f"{HISTORY}/{id}{query}", Accept_Language=accept)).json
+        assert row["why"][0] == whole["why"][0] == first
+        decided = f"/v1/admin/decisions?user={ANN}{query.replace('?', '&')}"
+        (row,) = (await house.ask("GET", decided, token=OPERATOR, Accept_Language=accept)).json["decisions"]
+        assert row["why"][0] == first, "the operator reads it in the person's language"
 
     in_house(tmp_path, scenario)
 
@@ -111,5 +151,39 @@ def test_nobody_sees_anothers_history(tmp_path: Path) -> None:
         bob = user_token(BOB)
         assert (await house.ask("GET", HISTORY, token=bob)).json == {"notifications": []}
         assert (await house.ask("GET", f"{HISTORY}/{id}", token=bob)).status == 404
+
+    in_house(tmp_path, scenario)
+
+
+def test_moments_are_told_by_the_persons_own_clock_and_devices_by_their_names(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await happen(house.doors.database, 1, SENT, [State.ACCEPTED])
+        await house.doors.people.devices.register(PERSON, ANN, device(), b"", NOON)
+        wishes = {"time_zone": "Europe/Berlin", "locale": "de"}
+        assert (await house.ask("PATCH", "/v1/users/me/preferences", wishes, If_Match="*")).status == 200
+        (row,) = (await house.ask("GET", HISTORY)).json["notifications"]
+        assert row["time_zone"] == "Europe/Berlin"
+        assert row["why"][1] == "Push: um 13:00 Uhr gesendet."
+        assert row["deliveries"][0]["target"] == {"type": "device", "id": PHONE.hex(), "name": "Ann's phone"}
+
+    in_house(tmp_path, scenario)
+
+
+def test_the_operator_sees_no_more_of_a_message_than_the_person_wants_shown(tmp_path: Path) -> None:
+    """The history is the person's own: to the person, and in the file that is exported for the person, it is whole."""
+
+    async def scenario(house: House) -> None:
+        id = await happen(house.doors.database, 1, SENT, [State.ACCEPTED])
+        levels = dict.fromkeys(("push", "sms", "email"), "count")
+        assert (await house.ask("PUT", "/v1/users/me/preferences", {"privacy": levels}, If_Match="*")).status == 200
+        decided, path = f"/v1/admin/decisions?user={ANN}", f"/v1/users/{ANN}/notifications/{id}"
+        (row,) = (await house.ask("GET", decided, token=OPERATOR)).json["decisions"]
+        one = (await house.ask("GET", path, token=OPERATOR)).json
+        export = (await house.ask("GET", f"/v1/admin/users/{ANN}/export", token=OPERATOR)).json
+        own = (await house.ask("GET", path)).json
+        seen = [found["message"] for found in (row, one, own, export["notifications"][0])]
+        assert [(message["from"], message["subject"]) for message in seen] == [(None, None)] * 2 + [
+            ("Bob", "Lunch")
+        ] * 2
 
     in_house(tmp_path, scenario)

@@ -11,11 +11,12 @@ import structlog
 from aiohttp import web
 from openapi_spec_validator import validate
 
+from notifier.dialects import DIALECTS, LIMITS
 from notifier.errors import DialectError, InputError, StoreUnavailable
 from notifier.web.route import GATES, Gate, Route
 from notifier.web.server import PROTOCOL_LOG, ROUTES
 from notifier.web.settings import ServerSettings
-from tests.doors import OPERATOR, PUBLIC, House, in_house, served
+from tests.doors import OPERATOR, PUBLIC, SOURCES, House, in_house, served
 from tests.factories import ANN
 
 SECRETS = ("topsecret", ANN)
@@ -68,6 +69,36 @@ def test_whatever_is_raised_is_a_problem_and_tells_nothing_it_should_not(
                 assert answer.json["request"] == answer.headers["X-Request-Id"]
             if status == 503:
                 assert answer.headers["Retry-After"] == "7"
+
+    asyncio.run(run())
+
+
+async def read(request: web.Request) -> web.Response:
+    """Intake's first step, and what it answers an event that is read."""
+    found = DIALECTS["rfc5423"](await request.read(), request.headers.get("Content-Type", ""), SOURCES["mail1"], LIMITS)
+    return web.json_response([type(result).__name__ for result in found])
+
+
+@pytest.mark.parametrize("body", [b"", b"hello", b"[1]", b'{"uri": "imap://ann@mail.example.org/INBOX"}', b'"x"'])
+def test_an_unusable_body_in_cloudevents_binary_mode_is_told_of_the_structured_one(tmp_path: Path, body: bytes) -> None:
+    """Its attributes are headers, so that the body alone is no event: the refusal says what is read instead."""
+    attributes = {
+        "ce_specversion": "1.0",
+        "CE_type": "org.ietf.rfc5423.MessageNew",
+        "ce_source": "//mail",
+        "ce_id": "7",
+    }
+
+    async def run() -> None:
+        for lean in (False, True):
+            async with served(tmp_path, [Route(method="POST", path="/v1/events", handler=read, lean=lean)]) as house:
+                plain = await house.ask("POST", "/v1/events", body, token="")
+                binary = await house.ask("POST", "/v1/events", body, token="", **attributes)
+                assert (plain.status, binary.status, plain.kind) == (400, 400, binary.kind)
+                assert "CloudEvents" not in plain.json["detail"]
+                assert "structured mode, Content-Type application/cloudevents+json" in binary.json["detail"]
+                whole = b'{"event": "MessageNew", "uri": "imap://ann@mail.example.org/INBOX"}'
+                assert (await house.ask("POST", "/v1/events", whole, token="", **attributes)).json == ["Parsed"]
 
     asyncio.run(run())
 

@@ -1,27 +1,20 @@
-"""The life of a notification under everything that can happen to it, in any order."""
+"""The life of a notification under everything that can happen to it, in any order, by the statements that make it."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
+import apsw
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from notifier.engine.lifecycle import (
-    Dismiss,
-    Settlement,
-    applied,
-    claimed,
-    expired,
-    handing_over,
-    lapsed,
-    may_follow,
-    resolved,
-    retracted,
-    settle,
-)
-from notifier.model.item import Cause
+from notifier.engine.lifecycle import TRANSITIONS, Settlement, lapsed, overdue, parked, settle, unsent
+from notifier.model.instant import micros
+from notifier.model.item import Cause, ItemState
 from notifier.model.notification import (
     ENDED,
     Accepted,
@@ -37,8 +30,25 @@ from notifier.model.notification import (
     WrongEnvironment,
 )
 from notifier.model.preference import Medium
+from notifier.services.settling import write_settlement
+from notifier.services.stopping import stop_row, take_back_doubtful
+from notifier.store import database, queue
+from notifier.store.items import Change
+from notifier.store.people import People
+from notifier.store.sqlite import SqliteTransaction
 from tests.factories import NOON, notification
 
+T = TypeVar("T")
+SCHEMA = "".join(
+    file.read_text(encoding="utf-8")
+    for file in sorted((Path(database.__file__).parent / "migrations" / "sqlite").iterdir())
+)
+STATEMENTS = database.load("sqlite")
+LEASE = timedelta(seconds=60)
+DEVICE = {
+    **{"token": "ab" * 32, "environment": "production", "name": "", "installation": b"", "locale": "", "zone": ""},
+    **{"badge": 1, "privacy": -1, "fetch": 0},
+}
 IN_HAND = (State.CLAIMED, State.HANDING_OVER)
 codes = st.just("code")
 refusals = st.one_of(
@@ -52,39 +62,78 @@ refusals = st.one_of(
 
 
 class Life(RuleBasedStateMachine):
-    """One notification, its senders, and what really reached the wire."""
+    """One notification about one item, its senders, and what really reached the wire."""
 
     now = NOON
     row: Notification
     frozen_sent: tuple[bytes, ...] = ()
     left = 0
     """Times it may have left the house."""
+    known_fates = 0
+    """Of them those whose end was known when it was replayed: there it never arrived."""
     replays = 0
     wanted = True
-    dismissed = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._database = apsw.Connection(":memory:")
+        self._database.execute(SCHEMA)
+        self._tx = SqliteTransaction(self._database, STATEMENTS)
+
+    def teardown(self) -> None:
+        self._database.close()
 
     @initialize(medium=st.sampled_from(list(Medium)), minutes=st.integers(1, 300))
     def planned(self, medium: Medium, minutes: int) -> None:
-        self.row = notification(medium=medium, expires_at=NOON + timedelta(minutes=minutes))
+        one = notification(medium=medium, expires_at=NOON + timedelta(minutes=minutes))
+        phone = {"id": one.target, "platform": "apns", "app": "ios-mail", "now": micros(NOON), **DEVICE}
+        _done(self._tx.rows("device_write", phone))
+        _done(queue.enqueue(self._tx, [one], 1, 1, NOON))
+        self._read()
 
     @rule(seconds=st.integers(1, 2_000))
     def time_goes_by(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
 
-    @precondition(lambda self: self.row.state is State.AVAILABLE and self.row.next_at <= self.now)
+    @precondition(lambda self: self.row.state in (State.AVAILABLE, State.CLAIMED) and self.row.next_at <= self.now)
     @rule()
     def a_sender_claims(self) -> None:
-        self.row = expired(self.row, self.now) if self.row.expires_at <= self.now else claimed(self.row, self.now)
+        """What waits, and what was claimed by one that died: that never left, or is a push."""
+        before = self.row
+        claim = {"route": before.route, "now": micros(self.now), "lease": micros(self.now + LEASE), "limit": 1}
+        assert len(self._run("queue_claim", **claim)) == 1
+        assert (self.row.state, self.row.attempt) == (State.CLAIMED, before.attempt + 1)
 
-    @precondition(lambda self: self.row.state is State.CLAIMED and self.row.medium is not Medium.PUSH)
+    @precondition(lambda self: self.row.state is State.CLAIMED)
+    @rule()
+    def the_last_check_stops_it(self) -> None:
+        """Read, or too old; else it goes on."""
+        if self.row.retracted:
+            end = unsent(self.row, self.row.cause or Cause.READ, self.now)
+        elif self.row.expires_at <= self.now:
+            end = overdue(self.row, self.now)
+        else:
+            return
+        before = self.row
+        self._run("queue_stop", **stop_row(before, end, self.now))
+        if end.state is State.CANCELLED:
+            _done(take_back_doubtful(self._tx, before, end.cause, self.now))
+        self._moved(before)
+
+    @precondition(lambda self: self._may_be_handed_over())
     @rule()
     def it_hands_over(self) -> None:
-        if self.row.retracted:
-            self._settled(settle(self.row, Transient("retracted"), self.now, 0.5))
-            return
         # A repeat sends what was frozen; a first try freezes what it renders now.
-        rendered = self.row.frozen or b"rendered %d" % self.row.attempt
-        self.row = handing_over(self.row, self.now, rendered)
+        self._run(
+            "queue_handover",
+            seq=self.row.seq,
+            attempt=self.row.attempt,
+            now=micros(self.now),
+            lease=micros(self.now + LEASE),
+            frozen=self.row.frozen or b"rendered %d" % self.row.attempt,
+            reference="",
+        )
+        assert self.row.state is State.HANDING_OVER
 
     @precondition(lambda self: self._on_the_wire())
     @rule(outcome=refusals, chance=st.floats(0, 0.999))
@@ -98,31 +147,67 @@ class Life(RuleBasedStateMachine):
         self._settled(settle(self.row, UnknownOutcome("reset") if lost else Accepted("ref"), self.now, chance))
 
     @precondition(lambda self: self.row.state in IN_HAND)
+    @rule(outcome=refusals | st.none(), sent=st.booleans())
+    def our_own_fault_keeps_it_from_being_settled(self, outcome: Outcome | None, sent: bool) -> None:
+        if sent and self._on_the_wire():
+            self._left()
+            outcome = Accepted("ref")
+        self._settled(parked(self.row, outcome, "KeyError", self.now))
+        if self.left > self.known_fates and self.row.medium is Medium.SMS:
+            assert self.row.state is State.UNKNOWN, "no replay sends it again"
+
+    @precondition(lambda self: self.row.state in IN_HAND)
     @rule(sent=st.booleans())
     def the_sender_dies(self, sent: bool) -> None:
         """Before or after it wrote to the wire; the lease runs out."""
         if sent and self._on_the_wire():
             self._left()
         self.now = max(self.now, self.row.next_at)
-        self._settled(lapsed(self.row, self.now))
+        if self.row.state is State.HANDING_OVER:
+            self._settled(lapsed(self.row, self.now))
+
+    @precondition(lambda self: self.row.state in (State.AVAILABLE, State.CLAIMED))
+    @rule()
+    def nobody_claims_it_in_time(self) -> None:
+        """Its provider is in trouble, or it has no channel any more."""
+        if self.row.expires_at > self.now:
+            return
+        before, end = self.row, overdue(self.row, self.now)
+        where = {"seq": before.seq, "attempt": before.attempt, "now": micros(self.now)}
+        self._run("queue_end", **where, state=int(end.state), cause=end.cause.value if end.cause else "")
+        self._moved(before)
 
     @rule(cause=st.sampled_from([Cause.READ, Cause.EXPUNGED]))
     def it_is_read(self, cause: Cause) -> None:
         before = self.row
-        self.row = retracted(self.row, cause, self.now)
-        assert self.row is before or before.state not in ENDED
+        shown = _done(queue.retract(self._tx, [Change(1, ItemState.SEEN, cause)], self.now))
+        for device, ids in shown.items():
+            _done(queue.dismiss(self._tx, device, ids, self.now))
+        self._read()
+        assert before.state not in ENDED or self.row == before
+        assert self.row.state is before.state or self.row.state in TRANSITIONS[before.state]
         self.wanted = self.wanted and before.state in ENDED
 
     @precondition(lambda self: self.row.state is State.UNKNOWN)
     @rule(state=st.sampled_from([State.ACCEPTED, State.DISCARDED]))
     def a_callback_says_what_became_of_it(self, state: State) -> None:
-        self.row = resolved(self.row, state, self.now)
+        before = self.row
+        self._run("letter_resolve", id=before.id.bytes, state=int(state), cause="operator", now=micros(self.now))
+        assert self.row.state is state
+        self._moved(before)
 
     @precondition(lambda self: self.row.state is State.DISCARDED and self.wanted)
     @rule()
     def the_operator_replays_it(self) -> None:
-        self.row = resolved(self.row, State.AVAILABLE, self.now)
+        before = self.row
+        self._run("letter_replay", id=before.id.bytes, now=micros(self.now))
         self.replays += 1
+        self.known_fates = self.left
+        self._moved(before)
+
+    def _may_be_handed_over(self) -> bool:
+        fresh = self.row.next_at > self.now and self.row.expires_at > self.now and not self.row.retracted
+        return fresh and self.row.state is State.CLAIMED and self.row.medium is not Medium.PUSH
 
     def _on_the_wire(self) -> bool:
         state = State.CLAIMED if self.row.medium is Medium.PUSH else State.HANDING_OVER
@@ -133,12 +218,31 @@ class Life(RuleBasedStateMachine):
         self.frozen_sent = (*self.frozen_sent, self.row.frozen)
 
     def _settled(self, settlement: Settlement) -> None:
-        assert may_follow(self.row.state, settlement.state)
-        self.dismissed = self.dismissed or any(isinstance(effect, Dismiss) for effect in settlement.effects)
+        before = self.row
         if settlement.state is State.AVAILABLE:
-            assert not self.row.retracted, "what nobody wants any more waits no more"
+            assert not before.retracted, "what nobody wants any more waits no more"
             assert settlement.next_at >= self.now
-        self.row = applied(self.row, settlement)
+        found = queue.Queued(notification=before, event=1)
+        _done(write_settlement(self._tx, found, settlement, cast(People, None), self.now))
+        self._read()
+        assert self.row.state is settlement.state
+        self._moved(before)
+
+    def _moved(self, before: Notification) -> None:
+        assert self.row.state in TRANSITIONS[before.state]
+
+    def _run(self, name: str, **params: Any) -> list[Any]:
+        rows = _done(self._tx.rows(name, params))
+        self._read()
+        return rows
+
+    def _read(self) -> None:
+        (row,) = _done(self._tx.rows("notification_read", {"seq": 1}))
+        self.row = queue.queued(row).notification
+
+    def _dismissed(self) -> bool:
+        undo = self._database.execute("select cast(dismiss as text) from undo")
+        return any(str(self.row.id) in ids for (ids,) in undo)
 
     @invariant()
     def an_sms_never_leaves_twice(self) -> None:
@@ -161,13 +265,22 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def a_retracted_push_that_was_taken_is_taken_back(self) -> None:
         if self.row.medium is Medium.PUSH and self.row.retracted and self.row.state is State.ACCEPTED:
-            assert self.dismissed
+            assert self._dismissed() or self.replays
 
     @invariant()
     def an_attempt_in_hand_has_a_lease_and_a_number(self) -> None:
         if self.row.state in IN_HAND:
             assert self.row.attempt > 0
             assert self.row.next_at > NOON
+
+
+def _done(work: Coroutine[Any, Any, T]) -> T:
+    """Statements never really wait."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return cast(T, end.value)
+    raise AssertionError("it waits for something")
 
 
 TestLife = Life.TestCase

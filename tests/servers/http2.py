@@ -73,6 +73,8 @@ class Http2Server:
         self.count = 0
         self.connections = 0
         self.pings = 0
+        self.quiet = False
+        """Nothing is said, not even SETTINGS, until `greet()`."""
         self.open: set[ServerConnection] = set()
         self._scripts: dict[str, deque[Script]] = {}
         self._held: list[Callable[[], None]] = []
@@ -101,6 +103,16 @@ class Http2Server:
     async def pinged(self, count: int) -> None:
         """Returns when that many PINGs have come in all: what was sent before them has come too."""
         await self._until(lambda: self.pings >= count)
+
+    async def connected(self, count: int) -> None:
+        """Returns when that many connections have come in all."""
+        await self._until(lambda: self.connections >= count)
+
+    def greet(self) -> None:
+        """Quiet no more."""
+        self.quiet = False
+        for connection in self.open:
+            connection.speak()
 
     async def _until(self, true: Callable[[], bool]) -> None:
         if not true():
@@ -229,6 +241,7 @@ class ServerConnection(asyncio.Protocol):
         self.server.open.add(self)
         self._http.initiate_connection({ngh2.Setting.MAX_CONCURRENT_STREAMS: self.server.streams_max})
         self._flush()
+        self.server.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -275,7 +288,7 @@ class ServerConnection(asyncio.Protocol):
         self._bodies.pop(stream_id, None)
         self._unanswered.discard(stream_id)
         if self._leaving and not self._unanswered:
-            self._soon()
+            self.speak()
 
     def answer(self, stream_id: int, answer: Answer) -> None:
         if self._transport is None or stream_id not in self._unanswered:
@@ -288,16 +301,16 @@ class ServerConnection(asyncio.Protocol):
                 self._http.send_data(stream_id, answer.body, end_stream=True)
         except ngh2.StreamUnavailableError:
             return  # above the last stream id of our GOAWAY
-        self._soon()
+        self.speak()
 
     def reset(self, stream_id: int, code: int) -> None:
         self._http.reset_stream(stream_id, code)
-        self._soon()
+        self.speak()
 
     def allow(self, streams_max: int) -> None:
         """New SETTINGS_MAX_CONCURRENT_STREAMS."""
         self._http.update_settings({ngh2.Setting.MAX_CONCURRENT_STREAMS: streams_max})
-        self._soon()
+        self.speak()
 
     def goaway(self, last_stream_id: int | None, code: int, debug: bytes) -> None:
         if self._leaving:
@@ -315,14 +328,14 @@ class ServerConnection(asyncio.Protocol):
             self._transport.abort()
             self._transport = None
 
-    def _soon(self) -> None:
+    def speak(self) -> None:
         if not self._dirty:
             self._dirty = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._dirty = False
-        if self._transport is None:
+        if self._transport is None or self.server.quiet:
             return
         if ready := self._http.data_to_send():
             self._transport.write(ready)

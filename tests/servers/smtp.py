@@ -56,7 +56,14 @@ class Late:
     recorded: bool = True
 
 
-Answer = Say | Cut | Mute | Late
+@dataclass(frozen=True)
+class Hold:
+    """Goes on as usual when the server is told to `release`."""
+
+    stage: Stage
+
+
+Answer = Say | Cut | Mute | Late | Hold
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,8 @@ class SmtpServer:
         self._answers_to: dict[str, list[Answer]] = {}
         self._arrival = asyncio.Condition()
         self._open: set[_Session] = set()
+        self._holding = asyncio.Event()
+        self._released = asyncio.Event()
         self._closing = asyncio.Event()
         self._all_gone = asyncio.Event()
         self._all_gone.set()
@@ -111,6 +120,20 @@ class SmtpServer:
     def forget(self) -> None:
         """Nothing of the script is left: it says yes again."""
         self._answers.clear()
+
+    async def held(self) -> None:
+        """Until somebody waits for an answer that is held back."""
+        await self._holding.wait()
+
+    def release(self) -> None:
+        """Whoever waits goes on."""
+        self._holding.clear()
+        self._released.set()
+        self._released = asyncio.Event()
+
+    async def hold(self) -> None:
+        self._holding.set()
+        await self._released.wait()
 
     def hang_up(self) -> None:
         """Closes every connection, as a server does with idle ones."""
@@ -175,7 +198,7 @@ class _Session(SMTP):
             loop=asyncio.get_running_loop(),
         )
         self._script = server
-        self._counted = False
+        self._counted = self._greets_later = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -188,6 +211,12 @@ class _Session(SMTP):
             transport.close()
         elif isinstance(answer, Cut):
             self.cut()
+        self._greets_later = isinstance(answer, Hold)
+
+    async def _handle_client(self) -> None:
+        if self._greets_later:
+            await self._script.hold()
+        await super()._handle_client()
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
@@ -230,6 +259,9 @@ class _Session(SMTP):
                 return accepted
             case Say(reply=reply):
                 return reply
+            case Hold():
+                await self._script.hold()
+                return accepted
             case Cut():
                 self.cut()
             case Mute():
@@ -245,6 +277,9 @@ class _Session(SMTP):
                 await self.push(reply)
             case Cut():
                 self.cut()
+            case Hold():
+                await self._script.hold()
+                return True
             case Mute() | Late():
                 await self._script.silence()
         return False

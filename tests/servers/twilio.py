@@ -74,13 +74,18 @@ class TwilioServer:
         """The numbers of all requests that were well formed, whatever became of them."""
         self.requests = 0
         self.url = ""
-        self.in_flight = self.in_flight_peak = 0
         self._account_sid = account_sid
         self._credentials = "Basic " + base64.b64encode(f"{account_sid}:{auth_token}".encode()).decode()
         self._answers: dict[str, deque[Answer]] = defaultdict(deque)
         self._closing = asyncio.Event()
         self._arrival = asyncio.Condition()
         self._runner: web.AppRunner | None = None
+
+    @property
+    def connections(self) -> int:
+        """Open ones."""
+        assert self._runner is not None
+        return len(self._runner.server.connections) if self._runner.server is not None else 0
 
     def script(self, number: str, *answers: Answer) -> None:
         """The next answers to messages to `number`."""
@@ -115,19 +120,14 @@ class TwilioServer:
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
-        self.in_flight += 1
-        self.in_flight_peak = max(self.in_flight_peak, self.in_flight)
-        try:
-            form = {name: str(value) for name, value in (await request.post()).items()}
-            if refusal := self._check(request, form):
-                return _error(refusal, form.get("To", ""))
-            async with self._arrival:
-                self.seen.append(form["To"])
-                self._arrival.notify_all()
-            answers = self._answers[form["To"]]
-            return await self._answer(answers.popleft() if answers else None, form, request)
-        finally:
-            self.in_flight -= 1
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        if refusal := self._check(request, form):
+            return _error(refusal, form.get("To", ""))
+        async with self._arrival:
+            self.seen.append(form["To"])
+            self._arrival.notify_all()
+        answers = self._answers[form["To"]]
+        return await self._answer(answers.popleft() if answers else None, form, request)
 
     def _check(self, request: web.Request, form: dict[str, str]) -> Refuse | None:
         """What Twilio itself refuses, in its order."""

@@ -26,16 +26,31 @@ COMMANDS = ("serve", "demo", "check-config", "explain", "send-test", "replay", "
 
 DECISION = {
     "id": "5f1d",
-    "at": "2026-11-24T08:00:00Z",
+    "at": "2026-11-24T08:00:00.127000Z",
     "event": "MessageNew",
     "category": "mail.new",
     "outcome": "held",
     "until": "2026-11-25T06:00:00Z",
-    "deliveries": [{"route": "apns.ios-mail", "target": "Ann's phone", "state": "available"}],
-    "why": [
-        {"step": "grid", "text": "mail.new by push: instant", "layer": "user", "rev": 412},
-        {"step": "quiet", "text": "Quiet hours\x1b[2J until 07:00"},
+    "time_zone": "Europe/Berlin",
+    "message": {"mailbox": "INBOX", "from": "Bob", "subject": "Lunch\x1b[2J", "state": "open", "cause": None},
+    "deliveries": [
+        {
+            "route": "apns.ios-mail",
+            "target": {"type": "device", "id": "70", "name": "Ann's phone"},
+            "outcome": "held",
+            "due": "2026-11-25T06:00:00Z",
+            "attempts": [],
+        },
+        {
+            "route": "sms",
+            "target": {"type": "contact", "id": "71", "name": "+4915112345678"},
+            "outcome": "failed",
+            "cause": "target_gone",
+            "ended_at": "2026-11-24T08:00:02Z",
+            "attempts": [{"attempt": 1, "at": "2026-11-24T08:00:02Z", "outcome": "dead_target", "code": "21211"}],
+        },
     ],
+    "why": ["It counts as new mail.", "Push: held until 25 Nov, 07:00. Quiet hours (night) until 25 Nov, 07:00."],
 }
 
 
@@ -201,12 +216,35 @@ def test_explain_shows_each_decision_with_its_reasons(
     assert main(["explain", "ann@example.org", "--config", config]) == 0
     assert service.asked == [("GET", path, f"Bearer {TOKEN}", None)]
     assert capsys.readouterr().out.splitlines() == [
-        "2026-11-24T08:00:00Z  MessageNew  mail.new → held until 2026-11-25T06:00:00Z",
-        "    to   apns.ios-mail Ann's phone: available",
-        "    why  grid         mail.new by push: instant  [user rev 412]",
-        "    why  quiet        Quiet hours�[2J until 07:00",
+        "2026-11-24 09:00:00 Europe/Berlin  MessageNew  mail.new → held until 2026-11-25 07:00:00",
+        "    of   “Lunch�[2J” from Bob, in INBOX, unread",
+        "    to   Ann's phone by apns.ios-mail: held until 2026-11-25 07:00:00",
+        "         +4915112345678 by sms: failed 09:00:02 (target_gone), attempt 1: dead_target 21211",
+        "    why  It counts as new mail.",
+        "         Push: held until 25 Nov, 07:00. Quiet hours (night) until 25 Nov, 07:00.",
         "    id   5f1d",
     ]
+
+
+def test_a_block_keeps_to_the_terminals_width() -> None:
+    lines = show.decision(DECISION, 60)
+    assert all(len(line) <= 60 for line in lines[1:])
+    assert [line for line in lines if line.startswith("    why")] == ["    why  It counts as new mail."]
+    assert "         Push: held until 25 Nov, 07:00. Quiet hours (night)" in lines
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ({"mailbox": "Work", "from": None, "subject": None, "state": "gone"}, ["    of   a message, in Work, gone"]),
+        ({"mailbox": "", "from": "Bob", "subject": None, "state": "seen"}, ["    of   a message from Bob, read"]),
+        (None, []),
+    ],
+)
+def test_of_a_message_is_shown_what_the_service_shows(message: Any, line: list[str]) -> None:
+    lines = show.decision({**DECISION, "message": message, "time_zone": "Nowhere/Land"}, None)
+    assert [found for found in lines if found.startswith("    of")] == line
+    assert lines[0].startswith("2026-11-24 08:00:00 UTC")
 
 
 def test_explain_of_one_event_asks_for_it(config: str, service: Stand, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,6 +252,22 @@ def test_explain_of_one_event_asks_for_it(config: str, service: Stand, capsys: p
     service.answers["GET", path] = (200, DECISION)
     assert main(["explain", "ann/x@example.org", "5f1d", "--json", "--config", config]) == 0
     assert json.loads(capsys.readouterr().out) == DECISION
+
+
+@pytest.mark.parametrize(
+    ("event", "path"),
+    [
+        ([], "/v1/admin/decisions?user=a%40b.c&limit=10&language=de"),
+        (["5f1d"], "/v1/users/a%40b.c/notifications/5f1d?language=de"),
+    ],
+)
+def test_explain_asks_for_another_language_than_the_persons(
+    config: str, service: Stand, event: list[str], path: str
+) -> None:
+    service.answers["GET", path] = (200, {"decisions": [], **DECISION})
+    assert main(["explain", "a@b.c", *event, "--language", "de", "--config", config]) == 0
+    with pytest.raises(SystemExit):
+        main(["explain", "a@b.c", "--language", "xx", "--config", config])
 
 
 def test_explain_says_when_there_is_nothing(config: str, service: Stand, capsys: pytest.CaptureFixture[str]) -> None:
@@ -261,6 +315,19 @@ def test_replay_lists_or_sends(config: str, service: Stand, capsys: pytest.Captu
 
 
 REFUSALS = [
+    (
+        422,
+        {
+            "detail": "2 things cannot be accepted",
+            "errors": [{"pointer": "/ids/0", "detail": "accepted: an id"}, {"pointer": "", "detail": "too many"}],
+        },
+        "The service answered 422: 2 things cannot be accepted.\n  /ids/0: accepted: an id\n  too many\n",
+    ),
+    (
+        404,
+        {"detail": "there is nobody", "errors": [{"pointer": "", "detail": "there is nobody"}]},
+        "The service answered 404: there is nobody.\n",
+    ),
     (404, {"title": "Not Found", "detail": "there is nobody"}, "The service answered 404: there is nobody.\n"),
     (401, {"title": "Unauthorized"}, "The service answered 401: Unauthorized. Is operator.token the one"),
     (502, b"<html>", "The service answered 502: Bad Gateway.\n"),
@@ -273,7 +340,9 @@ def test_a_refusal_is_told_in_the_services_words(
 ) -> None:
     service.answers["GET", "/v1/users/a/notifications/b"] = (status, answer)
     assert main(["explain", "a", "b", "--config", config]) == 1
-    assert capsys.readouterr().err.startswith(words)
+    said = capsys.readouterr().err
+    assert said.startswith(words)
+    assert said.count("\n") == words.count("\n") or not words.endswith("\n")
 
 
 def test_a_service_that_does_not_run_is_said_so(config: str, capsys: pytest.CaptureFixture[str]) -> None:

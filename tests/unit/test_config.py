@@ -401,7 +401,7 @@ WARNED = {
     SMALL + '[server]\npublic_url = "http://n.example/"\n': "server.public_url is http://",
     SMALL.replace("[operator]", "[users]").replace("token", "claim", 1): "operator.token is not set",
     "[operator]\n": "There is no [sources.…] section",
-    SMALL.replace('domain = "example.org"', 'domain = "other.example"'): "default_domain is not among the domains of mail1",
+    SMALL.replace('domain = "example.org"', 'domain = "other.example"'): "default_domain is not among the",
     SMALL + '[sources.mail2]\ntoken = "the-second-token-1"\ndomains = ["example.org"]\nuser_case = "keep"\n': (
         "example.org is read with different user_case or detail_delimiter by mail1 and mail2"
     ),

@@ -260,6 +260,25 @@ EVIL = MessageSummary(
 )
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("category", [*CATEGORIES, "code"])
+def test_nothing_that_anybody_chose_is_markup_in_any_mail(language: str, category: str) -> None:
+    """Not the mailbox's name, the account's, a device's nor a service's: macros of a text file escape nothing."""
+    tag = "<b>x</b>&amp;"
+    evil = MessageSummary(sender=Address(f"a@{tag}", tag), subject=tag, snippet=tag, caller=tag, caller_name=tag)
+    chosen = dict.fromkeys(("network", "service", "admin", "device", "code"), tag)
+    given = material(
+        locale=language,
+        privacy=Privacy.PREVIEW,
+        messages=(evil, evil),
+        count=2,
+        mailbox=tag,
+        account=tag,
+        params=chosen,
+    )
+    assert "<b>" not in RENDERER.mail(category, given).html
+
+
 def test_what_a_stranger_wrote_is_never_markup_and_never_a_link() -> None:
     mail = RENDERER.mail("mail.new", material(privacy=Privacy.PREVIEW, messages=(EVIL,)))
     sms = RENDERER.sms("mail.new", material(privacy=Privacy.PREVIEW, messages=(EVIL,)))

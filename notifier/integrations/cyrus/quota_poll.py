@@ -11,8 +11,8 @@ For Cyrus as its distributors build it: switching on its own quota events makes 
 
 What it says (RFC 5423 §4.1, with diskUsed and diskQuota in KiB, messages and maxMessages): QuotaExceed for a resource
 at its limit, QuotaWithin for one below. Once when it first sees a limit, so that the service knows where it stood; then
-only when the 5 % step has changed and either side is 75 % or more, so that a run over quiet mailboxes says nothing. What
-could not be delivered is said again at the next run: the state is written only after the service's answer.
+only when the 5 % step has changed and either side is 75 % or more, so that a run over quiet mailboxes says nothing.
+What could not be delivered is said again at the next run: the state is written only after the service's answer.
 
 Its limits: it sees levels, not refusals: a message larger than the room that is left is refused without a word.
 """

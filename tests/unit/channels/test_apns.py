@@ -12,14 +12,14 @@ from uuid import UUID
 
 import jwt
 import pytest
-from aioapns import APNs, NotificationRequest, PushType
 from aioapns.common import NotificationResult
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from notifier.channels import apns
 from notifier.channels.apns import ApnsChannel, ApnsSettings, headers_and_payload, outcome
-from notifier.channels.apns_client import ApnsProtocol, ProviderToken
+from notifier.channels.apns_client import ProviderToken
 from notifier.channels.http2_pool import tls_context
 from notifier.channels.push import PAYLOAD_BYTES_MAX
 from notifier.errors import ConfigError
@@ -36,7 +36,7 @@ from notifier.model.notification import (
     WrongEnvironment,
 )
 from notifier.model.recipient import Environment
-from tests.servers.apns import ApnsStandIn, Credentials, write_key
+from tests.servers.apns import ApnsStandIn, Credentials, refusal, write_key
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
 ID = UUID("c0ffee00-0000-5000-8000-000000000001")
@@ -52,6 +52,10 @@ def credentials(tmp_path_factory: pytest.TempPathFactory) -> Credentials:
 def push(kind: PushKind = PushKind.ALERT, **changes: Any) -> Push:
     known: dict[str, Any] = {"id": ID, "kind": kind, "token": TOKEN, "expires_at": NOW + timedelta(hours=1)}
     return Push(**(known | changes))
+
+
+def mark(mailbox: str, below_uid: int) -> Below:
+    return Below(account="a1", mailbox=mailbox, uidvalidity=7, below_uid=below_uid)
 
 
 SETTINGS = ApnsSettings(topic="org.example.mail", key="-", key_id="K", team_id="T")
@@ -122,13 +126,13 @@ def test_a_badge_is_an_alert_with_nothing_but_a_number() -> None:
 
 
 def test_a_dismissal_is_a_background_push_with_ids_and_marks() -> None:
-    headers, payload = sent(push(PushKind.DISMISS, badge=3, dismiss=("a", "b"), below=(Below("INBOX", 12),)))
+    headers, payload = sent(push(PushKind.DISMISS, badge=3, dismiss=("a", "b"), below=(mark("INBOX", 12),)))
     assert payload == {
         "aps": {"content-available": 1},
         "id": str(ID),
         "kind": "dismiss",
         "dismiss": ["a", "b"],
-        "below": [{"mailbox": "INBOX", "uid": 12}],
+        "below": [{"account": "a1", "mailbox": "INBOX", "uidvalidity": 7, "below_uid": 12}],
     }
     assert (headers["apns-push-type"], headers["apns-priority"]) == ("background", "5")
 
@@ -315,7 +319,7 @@ def with_channel(
         push(body="x" * 10_000, urgency=Urgency.CRITICAL),
         push(PushKind.BADGE, badge=0),
         push(PushKind.DISMISS, dismiss=tuple(f"{n:032x}" for n in range(50))),
-        push(PushKind.DISMISS, below=(Below("Wörk/Ünlesbar", 4_294_967_295),)),
+        push(PushKind.DISMISS, below=(mark("Wörk/Ünlesbar", 4_294_967_295),)),
         push(PushKind.WAKE),
     ],
     ids=["alert", "long critical", "badge", "dismiss", "below", "wake"],
@@ -415,34 +419,25 @@ def test_a_ca_file_that_is_none_is_refused_when_the_channel_is_made(credentials:
         tls_context(str(tmp_path / "missing.pem"))
 
 
-def test_the_protocol_class_serves_under_aioapns_own_pool(credentials: Credentials) -> None:
-    """Its public API as it is: APNs, NotificationRequest, `pool.protocol_class`."""
+def test_tokens_of_another_app_alarm_the_operator_once_an_hour_and_not_once_each(credentials: Credentials) -> None:
+    """`topic` is wrong, or the app registers under another one: each token dies, and somebody must look."""
+    foreign = refusal(400, "DeviceTokenNotForTopic")
 
-    async def run() -> None:
-        async with ApnsStandIn(credentials) as standin:
+    async def act(standin: ApnsStandIn, channel: ApnsChannel) -> None:
+        for minutes in (0, 1, 59, 60, 61):
+            standin.script(TOKEN, foreign)
+            outcome = await channel.send(push(), NOW + timedelta(minutes=minutes))
+            assert outcome == DeadTarget("DeviceTokenNotForTopic")
+        standin.script(TOKEN, refusal(410, "Unregistered"))
+        await channel.send(push(), NOW + timedelta(hours=5))
 
-            class Protocol(ApnsProtocol):
-                APNS_SERVER, APNS_PORT = "localhost", standin.port
-
-            client = APNs(
-                key=credentials.key,
-                key_id=credentials.key_id,
-                team_id=credentials.team_id,
-                topic="org.example.mail",
-                ssl_context=tls_context(str(credentials.ca_file)),
-            )
-            client.pool.protocol_class = Protocol  # type: ignore[assignment]  # aioapns' seam
-            standin.judge_provider = False
-            request = NotificationRequest(
-                TOKEN, {"aps": {"alert": "hello"}}, time_to_live=60, push_type=PushType.ALERT, priority=10
-            )
-            result = await client.send_notification(request)
-            assert (result.status, standin.count) == ("200", 1)
-            standin.goaway()
-            assert (await client.send_notification(request)).is_successful
-            connections = list(client.pool.connections)
-            client.pool.close()
-            for connection in connections:
-                await connection.closed  # type: ignore[attr-defined]  # ours
-
-    asyncio.run(run())
+    with capture_logs() as lines:
+        with_channel(credentials, act)
+    alarm = {
+        "log_level": "error",
+        "event": "route needs the operator",
+        "route": "apns.ios-mail",
+        "code": "DeviceTokenNotForTopic",
+        "topic": "org.example.mail",
+    }
+    assert lines == [alarm, alarm]

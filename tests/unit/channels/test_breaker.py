@@ -31,6 +31,8 @@ SETTINGS = BreakerSettings(
     throttle_max_s=100,
 )
 FAILURE = Transient("connect_refused")
+FOREIGN = ConfigTrouble("SENDER_ID_MISMATCH", scope="target")
+TROUBLE = ConfigTrouble("InvalidProviderToken")
 
 
 def after(*outcomes: Outcome, now: float = 0.0) -> Breaker:
@@ -76,7 +78,7 @@ def test_failures_in_a_row_open_the_route_and_one_probe_decides(failure: Outcome
 )
 def test_any_answer_about_one_message_or_device_proves_the_provider_well(outcome: Outcome) -> None:
     assert after(FAILURE, FAILURE, outcome, FAILURE, FAILURE).free(0) == 4
-    assert after(ConfigTrouble("x"), outcome, ConfigTrouble("x")).free(0) == 4
+    assert after(FOREIGN, outcome, FOREIGN).free(0) == 4
 
 
 def test_failed_probes_double_the_wait_up_to_its_limit() -> None:
@@ -101,16 +103,32 @@ def test_what_was_in_flight_when_it_opened_prolongs_nothing() -> None:
     assert breaker.retry_at(1) == 6
 
 
-def test_config_trouble_pauses_longer_and_only_if_nothing_contradicts_it() -> None:
-    """One token of a foreign project must not silence everybody's phones."""
-    trouble = ConfigTrouble("InvalidProviderToken")
-    assert after(trouble).free(0) == 4
-    breaker = after(trouble, trouble)
-    assert (breaker.free(59), breaker.retry_at(0), breaker.code) == (0, 60, "InvalidProviderToken")
+def test_one_answer_about_credentials_pauses_the_route_and_failed_probes_double_the_pause() -> None:
+    """Design §6: pause the channel, alarm, burn nothing."""
+    breaker = after(TROUBLE)
+    assert (breaker.gate, breaker.code) == (Gate.OPEN, "InvalidProviderToken")
+    assert (breaker.free(59), breaker.retry_at(0)) == (0, 60)
     assert breaker.free(60) == 1
     breaker.started()
-    breaker.record(trouble, 60)
-    assert breaker.retry_at(60) == 180
+    breaker.record(TROUBLE, 60)
+    assert (breaker.free(179), breaker.free(180)) == (0, 1)
+    breaker.started()
+    breaker.record(Accepted(), 180)
+    assert breaker.free(180) == 4
+
+
+def test_a_registration_of_a_foreign_project_silences_nobody_else() -> None:
+    """Anybody can register one; only where nothing contradicts it is it our project that is wrong."""
+    assert after(FOREIGN).free(0) == 4
+    breaker = after(FOREIGN, FOREIGN)
+    assert (breaker.free(59), breaker.retry_at(0), breaker.code) == (0, 60, "SENDER_ID_MISMATCH")
+    assert breaker.free(60) == 1
+    breaker.started()
+    breaker.record(FOREIGN, 60)
+    assert breaker.free(60) == 1, "it was a bad probe: another one is tried"
+    breaker.started()
+    breaker.record(FOREIGN, 60)
+    assert (breaker.free(179), breaker.free(180)) == (0, 1)
 
 
 def test_throttled_waits_for_the_time_the_provider_named_and_then_flows() -> None:
@@ -147,7 +165,7 @@ def test_a_dropped_probe_makes_way_for_another() -> None:
 
 OUTCOMES = st.sampled_from(
     (
-        *(Accepted(), BadMessage("x"), FAILURE, UnknownOutcome("timeout"), ConfigTrouble("x")),
+        *(Accepted(), BadMessage("x"), FAILURE, UnknownOutcome("timeout"), FOREIGN, TROUBLE),
         *(Throttled("x"), Throttled("x", 7.0), Throttled("x", scope="target")),
     )
 )

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from notifier.channels import TooLate
 from notifier.channels.console import ConsoleChannel
 from notifier.channels.email import compose
 from notifier.model.message import Below, Mail, Message, Push, PushKind, Rendered, Sms
@@ -17,6 +18,7 @@ from notifier.model.notification import Accepted, Outcome, Urgency
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 ID = UUID(int=7)
 LATER = NOW + timedelta(hours=1)
+MARK = Below(account="a1", mailbox="INBOX", uidvalidity=7, below_uid=9)
 PUSH = Push(id=ID, kind=PushKind.ALERT, token="f" * 60 + "ab12", title="Anna", body="Lunch?\nAt one", expires_at=LATER)
 
 
@@ -35,7 +37,7 @@ def shown(message: Message, route: str = "apns.ios-mail") -> tuple[list[str], Ou
         ({"urgency": Urgency.PASSIVE, "badge": 1}, "Anna — Lunch? At one (badge 1, silent)"),
         ({"kind": PushKind.BADGE, "badge": 0}, "(badge 0)"),
         ({"kind": PushKind.DISMISS, "dismiss": ("a", "b")}, "(takes back 2 shown)"),
-        ({"kind": PushKind.DISMISS, "below": (Below("INBOX", 9),)}, "(takes back INBOX up to 9)"),
+        ({"kind": PushKind.DISMISS, "below": (MARK,)}, "(takes back INBOX below 9)"),
         ({"kind": PushKind.WAKE}, "(wakes the app, shows nothing)"),
     ],
 )
@@ -68,3 +70,10 @@ def test_no_text_can_drive_the_terminal() -> None:
     assert lines[0].startswith("[apns.ios-mail → …ab12] [2Jgone — a b c")
     assert lines[0].isprintable()
     assert len(lines[0]) < 500
+
+
+def test_what_is_too_late_is_not_shown() -> None:
+    lines: list[str] = []
+    with pytest.raises(TooLate):
+        asyncio.run(ConsoleChannel("apns.ios-mail", lines.append).send(PUSH, NOW, lambda: False))
+    assert lines == []

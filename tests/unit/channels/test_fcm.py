@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -177,7 +179,7 @@ ANSWERS: list[tuple[Answer, Outcome]] = [
     (refusal(400, "INVALID_ARGUMENT", message="Android message is too big"), BadMessage("INVALID_ARGUMENT")),
     (refusal(400, details=[violation("message.data")]), BadMessage("INVALID_ARGUMENT")),
     (Answer(400, b""), BadMessage("400")),
-    (refusal(403, "SENDER_ID_MISMATCH"), ConfigTrouble("SENDER_ID_MISMATCH")),
+    (refusal(403, "SENDER_ID_MISMATCH"), ConfigTrouble("SENDER_ID_MISMATCH", scope="target")),
     (refusal(403), ConfigTrouble("PERMISSION_DENIED")),
     (refusal(401, "THIRD_PARTY_AUTH_ERROR"), BadMessage("THIRD_PARTY_AUTH_ERROR")),
     (refusal(429, "QUOTA_EXCEEDED"), Throttled("QUOTA_EXCEEDED", 60.0, "route")),
@@ -311,7 +313,8 @@ def test_a_token_is_renewed_early_while_the_old_one_serves() -> None:
         soon = now + timedelta(minutes=56)
         assert isinstance(await channel.send(push(), soon), Accepted)
         assert standin.requests[-1].headers["authorization"] == old
-        await channel._token.close()
+        assert channel._token._fetching is not None
+        await channel._token._fetching
         await channel.send(push(), soon)
         assert standin.requests[-1].headers["authorization"] != old
         assert standin.fetched == 2
@@ -361,3 +364,21 @@ def test_a_service_account_without_a_project_is_refused() -> None:
 
 def test_the_key_is_not_in_the_settings_text() -> None:
     assert "PRIVATE" not in repr(FcmSettings(service_account=service_account()))
+
+
+def test_a_process_that_ends_does_not_wait_for_google() -> None:
+    """Its token endpoint takes the connection and says nothing; its limit is ten seconds."""
+
+    async def run(silent: str) -> None:
+        async with FcmStandIn() as standin:
+            channel = FcmChannel("android-mail", standin.settings(service_account=service_account(silent)))
+            async with asyncio.TaskGroup() as group:
+                sending = group.create_task(channel.send(push(), datetime.now(UTC)))
+                await asyncio.sleep(0.05)
+                sending.cancel()
+            await channel.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        begun = time.monotonic()
+        asyncio.run(run(f"http://127.0.0.1:{mute.getsockname()[1]}/token"))
+        assert time.monotonic() - begun < 2

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from notifier.channels.http2 import BODY_BYTES_MAX, Ambiguous, Connection, Limits, NotSent, Response
+from notifier.channels import TooLate
+from notifier.channels.http2 import Connection, Limits
 from notifier.channels.http2_engine import Engine, H2Engine, Ngh2Engine, default_engine
+from notifier.channels.http2_exchange import Ambiguous, NotSent, Response
 from notifier.channels.http2_pool import Address, Pool, connect, host_and_port
 from notifier.errors import ConfigError
 from tests.servers.http2 import Answer, Cut, Held, Http2Server, Received, Reset, ServerConnection, Silence
@@ -255,6 +257,34 @@ def test_silence_is_ambiguous_after_the_time_limit_and_waiting_is_not_sent(engin
     asyncio.run(run())
 
 
+def test_ten_thousand_requests_may_wait_for_a_stream_and_no_more(engine: MakeEngine) -> None:
+    async def run() -> None:
+        async with Echo(streams_max=1) as server, linked(server, engine) as connection:
+            server.script("/", Silence())
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(outcome_of(connection)) for _ in range(10_001)]
+                await server.received(1)
+                assert await outcome_of(connection) == "NotSent too_many_waiting"
+                connection.abort("test_over")
+            assert Counter(task.result() for task in tasks) == {
+                "Ambiguous test_over": 1,
+                "Refused connection_leaving": 10_000,
+            }
+
+    asyncio.run(run())
+
+
+def test_what_is_too_late_for_its_stream_is_not_sent(engine: MakeEngine) -> None:
+    async def run() -> None:
+        async with Echo() as server, linked(server, engine) as connection:
+            with pytest.raises(TooLate):
+                await connection.post(b"/", b"x", [], in_time=lambda: False)
+            assert await outcome_of(connection, b"/", b"on we go") == "on we go"
+            assert (server.count, connection.load) == (1, 0)
+
+    asyncio.run(run())
+
+
 def test_a_deadline_of_its_own_counts(engine: MakeEngine) -> None:
     async def run() -> None:
         async with Echo() as server, linked(server, engine) as connection:
@@ -375,9 +405,9 @@ def test_received_bodies_are_acknowledged(engine: MakeEngine) -> None:
 def test_a_long_answer_is_cut_and_the_connection_goes_on(engine: MakeEngine) -> None:
     async def run() -> None:
         async with Echo() as server, linked(server, engine) as connection:
-            server.script("/", Answer(500, b"z" * BODY_BYTES_MAX * 3))
+            server.script("/", Answer(500, b"z" * 200_000))
             response = await connection.post(b"/", b"x", [])
-            assert (response.status, len(response.body)) == (500, BODY_BYTES_MAX)
+            assert (response.status, len(response.body)) == (500, 65_536)
             assert await outcome_of(connection, b"/", b"well") == "well"
             assert server.connections == 1
 

@@ -11,7 +11,10 @@ import pytest
 
 from notifier.channels.fit import sms_segments
 from notifier.channels.sms import SmsChannel, SmsSettings
-from notifier.channels.sms_codes import OUTCOME_BY_CODE, outcome_of
+from notifier.channels.sms_codes import OUTCOME_BY_CODE, STATUSES, outcome_of
+from notifier.engine import callback
+from notifier.engine.callback import Sent
+from notifier.engine.lifecycle import TRANSITIONS
 from notifier.model.message import Mail, Sms
 from notifier.model.notification import (
     Accepted,
@@ -19,6 +22,7 @@ from notifier.model.notification import (
     ConfigTrouble,
     DeadTarget,
     Outcome,
+    State,
     Throttled,
     Transient,
     UnknownOutcome,
@@ -27,6 +31,7 @@ from tests.servers.twilio import ACCOUNT_SID, AUTH_TOKEN, TwilioServer
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 NUMBER = "+4915112345678"
+KEY = b"k" * 32
 
 
 def settings(url: str, **changes: object) -> SmsSettings:
@@ -66,6 +71,28 @@ def test_a_messaging_service_and_a_callback_take_their_places() -> None:
     )
     assert (form["MessagingServiceSid"], form["StatusCallback"]) == ("MG1", "https://notify.example.org/v1/callbacks")
     assert "From" not in form
+
+
+def test_the_callback_names_the_attempt_and_nothing_of_the_person() -> None:
+    async def run() -> str:
+        async with TwilioServer() as twilio:
+            channel = SmsChannel(settings(twilio.url, status_callback="https://notify.example.org/v1/status"), key=KEY)
+            sms = msgspec.structs.replace(an_sms(), attempt=2)
+            assert isinstance(await channel.send(sms, NOW), Accepted)
+            await channel.close()
+            return twilio.sent[0]["StatusCallback"]
+
+    url = asyncio.run(run())
+    assert url == callback.address("https://notify.example.org/v1/status", Sent(id=UUID(int=7), attempt=2), KEY)
+    assert NUMBER.lstrip("+") not in url
+
+
+@pytest.mark.parametrize("status", sorted(STATUSES))
+def test_every_status_ends_an_unknown_one_as_taken_or_as_lost(status: str) -> None:
+    lost = status in ("undelivered", "failed", "canceled")
+    assert STATUSES[status].state is (State.DISCARDED if lost else State.ACCEPTED)
+    assert STATUSES[status].state in TRANSITIONS[State.UNKNOWN] & TRANSITIONS[State.HANDING_OVER]
+    assert STATUSES[status].last is (lost or status in ("delivered", "read"))
 
 
 @pytest.mark.parametrize(

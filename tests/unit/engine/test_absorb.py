@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notifier.engine.absorb import Met, Twin, meet, standing, state_of
+from notifier.engine.absorb import Met, Twin, copied, meet, standing, state_of
 from notifier.model.event import Event, EventType
 from notifier.model.item import Cause, ItemState, RangeOp, SeenRange
 from notifier.model.notification import Arrival
@@ -16,9 +16,17 @@ NEW = Event(name="MessageNew", type=EventType.MESSAGE_NEW)
 APPEND = Event(name="MessageAppend", type=EventType.MESSAGE_APPEND)
 
 
-def twin(state: ItemState = ItemState.OPEN, *, age_s: int = 10, ended_s: int | None = None, own: bool = False) -> Twin:
+def twin(
+    state: ItemState = ItemState.OPEN,
+    *,
+    age_s: int = 10,
+    ended_s: int | None = None,
+    own: bool = False,
+    announced: bool = True,
+) -> Twin:
     ended = None if ended_s is None else NOW - timedelta(seconds=ended_s)
-    return Twin(item=7, state=state, opened=NOW - timedelta(seconds=age_s), ended=ended, own=own)
+    opened = NOW - timedelta(seconds=age_s)
+    return Twin(item=7, state=state, opened=opened, ended=ended, own=own or not announced, announced=announced)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +35,9 @@ def twin(state: ItemState = ItemState.OPEN, *, age_s: int = 10, ended_s: int | N
         (NEW, [], Met(Arrival.NEW)),
         (NEW, [twin()], Met(Arrival.COLLAPSED, 7)),
         (NEW, [twin(age_s=61)], Met(Arrival.NEW)),
-        (NEW, [twin(own=True)], Met(Arrival.MOVED, 7)),
+        (NEW, [twin(own=True)], Met(Arrival.OVERTAKEN, 7)),
+        (NEW, [twin(age_s=86_400, announced=False)], Met(Arrival.OVERTAKEN, 7)),
+        (APPEND, [twin(age_s=86_400, announced=False)], Met(Arrival.OVERTAKEN, 7)),
         (APPEND, [twin(age_s=86_400)], Met(Arrival.MOVED, 7)),
         (APPEND, [twin(ItemState.SEEN, age_s=86_400, ended_s=80_000)], Met(Arrival.MOVED, 7)),
         (APPEND, [twin(ItemState.GONE, age_s=300, ended_s=59)], Met(Arrival.MOVED, 7)),
@@ -38,6 +48,8 @@ def twin(state: ItemState = ItemState.OPEN, *, age_s: int = 10, ended_s: int | N
         "a second delivery within a minute",
         "a second delivery later",
         "the delivery that an own copy overtook",
+        "the delivery of which only a move is known",
+        "the append of which only a move is known",
         "a copy of an open one",
         "a copy of a read one",
         "a move whose expunge came first",
@@ -46,6 +58,27 @@ def twin(state: ItemState = ItemState.OPEN, *, age_s: int = 10, ended_s: int | N
 )
 def test_an_arrival_meets_its_twins(event: Event, twins: list[Twin], expected: Met) -> None:
     assert meet(event, twins, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("twins", "expected"),
+    [
+        ([], 0),
+        ([twin(age_s=86_400)], 7),
+        ([twin(ItemState.SEEN)], 7),
+        ([twin(ItemState.GONE, age_s=300, ended_s=59)], 7),
+        ([twin(ItemState.GONE, age_s=300, ended_s=61)], 0),
+    ],
+)
+def test_a_client_copies_what_is_there_or_was_a_moment_ago(twins: list[Twin], expected: int) -> None:
+    assert copied(twins, NOW) == expected
+
+
+def test_moved_away_it_stands_elsewhere_whatever_else_was_said() -> None:
+    moved, expunged = span(RangeOp.GONE, 1, Cause.MOVED), span(RangeOp.GONE, 2, Cause.EXPUNGED)
+    assert standing([moved, expunged]).moved
+    assert not standing([expunged]).moved
+    assert not standing([moved, span(RangeOp.UNDELETED, 3)]).moved
 
 
 def span(op: RangeOp, minute: int, cause: Cause = Cause.READ) -> SeenRange:

@@ -131,6 +131,7 @@ def test_what_only_undoes_or_counts_announces_nothing(name: str) -> None:
         ({"flag_names": ("$Junk",)}, {}, Why.JUNK),
         ({"flag_names": ("$MDNSent", "\\SEEN")}, {}, Why.ALREADY_SEEN),
         ({"flag_names": ("\\Deleted",)}, {}, Why.TRASH),
+        ({"flag_names": ("\\Draft",)}, {}, Why.DRAFTS),
         ({"flag_names": ("$imported",)}, {}, Why.MIGRATION),
     ],
 )
@@ -502,7 +503,7 @@ SELF_ONLY = (own_contact(),)
 
 
 def quota(level: QuotaLevel) -> QuotaState:
-    return QuotaState(root="", resource="STORAGE", level=level, told=NOON - HOUR)
+    return QuotaState(root="", resource="STORAGE", level=level, told=NOON - HOUR, maximum=100)
 
 
 def test_a_full_mailbox_is_told_by_push_and_mail() -> None:
@@ -510,7 +511,10 @@ def test_a_full_mailbox_is_told_by_push_and_mail() -> None:
 
     assert found.category == "quota.exceeded"
     assert [type(on(found, medium)) for medium in Medium] == [Send, Suppress, Send]
-    assert found.quota == QuotaState(root="", resource="STORAGE", level=QuotaLevel.EXCEEDED, told=NOON, refused=NOON)
+    exceeded = QuotaLevel.EXCEEDED
+    assert found.quota == QuotaState(
+        root="", resource="STORAGE", level=exceeded, told=NOON, refused=NOON, maximum=FULL.disk_quota or 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 
 from notifier.engine.lifecycle import (
     CONFIG_WAIT,
-    LEASES,
     POLICIES,
     TRANSITIONS,
     Dismiss,
@@ -18,20 +17,17 @@ from notifier.engine.lifecycle import (
     ForgetDevice,
     InvalidContact,
     OtherEnvironment,
-    PauseRoute,
     RetryPolicy,
     Settlement,
     StopNumber,
-    applied,
-    claimed,
-    expired,
-    handing_over,
     lapsed,
-    may_follow,
-    resolved,
-    retracted,
+    overdue,
+    parked,
     settle,
+    superseded,
     tag_of,
+    unread,
+    unsent,
 )
 from notifier.model.item import Cause
 from notifier.model.notification import (
@@ -72,9 +68,17 @@ def in_hand(medium: Medium = PUSH, **fields: Any) -> Notification:
     """In its sender's hands: a push claimed, an SMS or a mail handed over, at noon for the first time."""
     route = {PUSH: "apns.ios-mail", SMS: "sms", EMAIL: "email"}[medium]
     target = PHONE if medium is PUSH else NUMBER
-    waiting = notification(medium=medium, route=route, target=target, expires_at=NOON + 3 * HOUR)
-    taken = claimed(waiting, NOON)
-    return msgspec.structs.replace(taken if medium is PUSH else handing_over(taken, NOON, b"bytes"), **fields)
+    held = notification(
+        medium=medium,
+        route=route,
+        target=target,
+        expires_at=NOON + 3 * HOUR,
+        state=CLAIMED if medium is PUSH else HANDING,
+        attempt=1,
+        next_at=NOON + 30 * SECOND,
+        frozen=b"" if medium is PUSH else b"bytes",
+    )
+    return msgspec.structs.replace(held, **fields)
 
 
 def answered(outcome: Outcome, medium: Medium = PUSH, *, chance: float = 0.5, **fields: Any) -> Settlement:
@@ -92,10 +96,6 @@ def test_the_table_knows_every_state_and_ends_where_states_end() -> None:
     assert TRANSITIONS[DISCARDED] == {AVAILABLE}
 
 
-def test_nothing_is_cancelled_once_it_is_handed_over() -> None:
-    assert not TRANSITIONS[HANDING] & {CANCELLED, EXPIRED}
-
-
 @pytest.mark.parametrize("medium", list(Medium))
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=tag_of)
 @pytest.mark.parametrize("was_retracted", [False, True])
@@ -103,10 +103,9 @@ def test_every_answer_leads_to_a_state_the_table_allows(outcome: Outcome, medium
     held = in_hand(medium, retracted=was_retracted)
     settlement = settle(held, outcome, NOON + SECOND, 0.5)
 
-    assert may_follow(held.state, settlement.state)
+    assert settlement.state in TRANSITIONS[held.state]
     assert settlement.outcome == tag_of(outcome)
     assert settlement.code == getattr(outcome, "code", "")
-    assert applied(held, settlement).state is settlement.state
 
 
 @pytest.mark.parametrize(
@@ -114,12 +113,12 @@ def test_every_answer_leads_to_a_state_the_table_allows(outcome: Outcome, medium
     [
         (Accepted("apns-1"), ACCEPTED, ()),
         (Transient("503"), AVAILABLE, ()),
-        (Throttled("429"), AVAILABLE, (PauseRoute,)),
+        (Throttled("429"), AVAILABLE, ()),
         (Throttled("429", scope="target"), AVAILABLE, ()),
         (BadMessage("BadTopic"), DISCARDED, ()),
         (DeadTarget("Unregistered"), CANCELLED, (ForgetDevice,)),
         (WrongEnvironment("BadDeviceToken"), AVAILABLE, (OtherEnvironment,)),
-        (ConfigTrouble("403"), AVAILABLE, (PauseRoute,)),
+        (ConfigTrouble("403"), AVAILABLE, ()),
         (UnknownOutcome("reset"), AVAILABLE, ()),
     ],
 )
@@ -137,7 +136,7 @@ def test_the_eight_answers_to_a_push(outcome: Outcome, state: State, effect: tup
         (BadMessage("21602"), DISCARDED, ()),
         (DeadTarget("21610", opted_out=True), CANCELLED, (StopNumber,)),
         (DeadTarget("21211"), CANCELLED, (InvalidContact,)),
-        (ConfigTrouble("20003"), AVAILABLE, (PauseRoute,)),
+        (ConfigTrouble("20003"), AVAILABLE, ()),
         (UnknownOutcome("500"), UNKNOWN, ()),
     ],
 )
@@ -154,15 +153,10 @@ def test_the_providers_own_id_is_kept() -> None:
 
 
 def test_a_mail_lost_after_its_last_byte_is_repeated_once_from_the_same_bytes() -> None:
-    held = in_hand(EMAIL)
-    first = settle(held, UnknownOutcome("reset"), NOON + SECOND, 0.5)
-    again = applied(held, first)
-    second = settle(
-        handing_over(claimed(again, again.next_at), again.next_at, b"bytes"), UnknownOutcome("x"), NOON, 0.5
-    )
+    first = answered(UnknownOutcome("reset"), EMAIL)
+    second = answered(UnknownOutcome("x"), EMAIL, attempt=2, repeats=1)
 
     assert (first.state, first.repeats, first.keeps_frozen) == (AVAILABLE, 1, True)
-    assert again.frozen == b"bytes"
     assert second.state is UNKNOWN
 
 
@@ -174,9 +168,7 @@ def test_a_mail_that_may_have_left_is_not_called_cancelled_or_expired(fields: di
 
 def test_a_mail_that_was_refused_is_written_anew() -> None:
     """Nothing left the house: the next attempt shows what is unread then."""
-    held = in_hand(EMAIL)
-
-    assert applied(held, settle(held, Transient("421"), NOON, 0.5)).frozen == b""
+    assert not answered(Transient("421"), EMAIL).keeps_frozen
 
 
 @pytest.mark.parametrize(
@@ -185,8 +177,8 @@ def test_a_mail_that_was_refused_is_written_anew() -> None:
         (Accepted(), ACCEPTED, (Dismiss,)),
         (UnknownOutcome("reset"), UNKNOWN, (Dismiss,)),
         (Transient("503"), CANCELLED, ()),
-        (Throttled("429"), CANCELLED, (PauseRoute,)),
-        (ConfigTrouble("403"), CANCELLED, (PauseRoute,)),
+        (Throttled("429"), CANCELLED, ()),
+        (ConfigTrouble("403"), CANCELLED, ()),
         (WrongEnvironment("x"), CANCELLED, (OtherEnvironment,)),
         (BadMessage("x"), DISCARDED, ()),
     ],
@@ -195,7 +187,7 @@ def test_settle_obeys_a_retraction_that_came_meanwhile(
     outcome: Outcome, state: State, effect: tuple[type[Effect], ...]
 ) -> None:
     """What left is dismissed, what did not is cancelled; the fate of what left is never hidden."""
-    settlement = settle(retracted(in_hand(), Cause.READ, NOON), outcome, NOON, 0.5)
+    settlement = answered(outcome, retracted=True, cause=Cause.READ)
 
     assert (settlement.state, effects(settlement)) == (state, effect)
     if state is CANCELLED:
@@ -218,26 +210,23 @@ def test_a_push_that_may_have_left_and_is_too_old_to_repeat_is_unknown() -> None
 
 
 @pytest.mark.parametrize(("after_s", "least"), [(900.0, 900), (None, 60), (0.0, 0)])
-def test_a_throttled_route_rests_as_long_as_its_provider_says(after_s: float | None, least: int) -> None:
+def test_what_was_too_fast_waits_as_long_as_its_provider_says(after_s: float | None, least: int) -> None:
     """RFC 6585 §4; a minute where it says nothing."""
     settlement = answered(Throttled("429", after_s), chance=0.0)
 
     assert settlement.next_at == NOON + SECOND + timedelta(seconds=least)
-    assert settlement.effects == (PauseRoute("apns.ios-mail", settlement.next_at, "429"),)
 
 
-def test_wrong_credentials_pause_the_route_and_burn_nothing() -> None:
+def test_what_met_wrong_credentials_waits_and_burns_nothing() -> None:
     settlement = answered(ConfigTrouble("InvalidProviderToken"))
-    until = NOON + SECOND + CONFIG_WAIT
 
-    assert (settlement.state, settlement.next_at) == (AVAILABLE, until)
-    assert settlement.effects == (PauseRoute("apns.ios-mail", until, "InvalidProviderToken", alarm=True),)
+    assert (settlement.state, settlement.next_at) == (AVAILABLE, NOON + SECOND + CONFIG_WAIT)
+    assert settlement.effects == ()
 
 
 def test_a_token_is_tried_once_in_the_other_environment_then_it_is_dead() -> None:
-    held = in_hand()
-    first = settle(held, WrongEnvironment("BadDeviceToken"), NOON, 0.5)
-    second = settle(claimed(applied(held, first), NOON), WrongEnvironment("BadDeviceToken"), NOON, 0.5)
+    first = settle(in_hand(), WrongEnvironment("BadDeviceToken"), NOON, 0.5)
+    second = settle(in_hand(attempt=2, repeats=1), WrongEnvironment("BadDeviceToken"), NOON, 0.5)
 
     assert (first.state, first.next_at, first.repeats) == (AVAILABLE, NOON, 1)
     assert (second.state, second.cause, second.effects) == (CANCELLED, Cause.TARGET_GONE, (ForgetDevice(PHONE),))
@@ -260,29 +249,39 @@ def test_without_a_time_of_death_a_phone_is_dead_in_any_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attempt", "seconds", "urgency"), [(1, 1, None), (1, 59, None), (1, 61, Urgency.PASSIVE), (2, 1, Urgency.PASSIVE)]
+    ("attempt", "doubted", "seconds", "urgency"),
+    [
+        (1, False, 1, None),
+        (1, False, 60, None),
+        (1, False, 61, Urgency.PASSIVE),
+        (2, False, 1, None),
+        (2, True, 1, Urgency.PASSIVE),
+    ],
 )
 def test_a_push_that_may_have_rung_is_repeated_without_a_sound_after_a_minute(
-    attempt: int, seconds: int, urgency: Urgency | None
+    attempt: int, doubted: bool, seconds: int, urgency: Urgency | None
 ) -> None:
-    """It may sound twice after a cut connection, and not three times."""
-    settlement = settle(in_hand(attempt=attempt), UnknownOutcome("reset"), NOON + seconds * SECOND, 0.0)
+    """It may sound twice after a cut connection, and not three times. What was refused has not rung."""
+    now = NOON + seconds * SECOND
+    settlement = settle(in_hand(attempt=attempt), UnknownOutcome("reset"), now, 0.0, tried=NOON, doubted=doubted)
 
     assert (settlement.state, settlement.urgency) == (AVAILABLE, urgency)
-    assert applied(in_hand(), settlement).urgency is (Urgency.ACTIVE if urgency is None else urgency)
+
+
+def test_a_push_that_gives_way_keeps_what_its_answer_said() -> None:
+    gone = answered(WrongEnvironment("BadDeviceToken"))
+
+    found = superseded(gone)
+
+    assert (found.state, found.cause) == (CANCELLED, Cause.SUPERSEDED)
+    assert (found.outcome, found.code, found.effects) == (gone.outcome, gone.code, gone.effects)
 
 
 @pytest.mark.parametrize(
     ("medium", "fields", "state", "repeats", "effect"),
     [
-        (PUSH, {}, AVAILABLE, 0, ()),
-        (PUSH, {"retracted": True}, UNKNOWN, 0, (Dismiss,)),
-        (SMS, {"state": CLAIMED}, AVAILABLE, 0, ()),
-        (SMS, {"state": CLAIMED, "retracted": True}, CANCELLED, 0, ()),
         (SMS, {}, UNKNOWN, 0, ()),
         (SMS, {"retracted": True}, UNKNOWN, 0, ()),
-        (EMAIL, {"state": CLAIMED}, AVAILABLE, 0, ()),
-        (EMAIL, {"state": CLAIMED, "repeats": 1}, AVAILABLE, 1, ()),
         (EMAIL, {}, AVAILABLE, 1, ()),
         (EMAIL, {"repeats": 1}, UNKNOWN, 1, ()),
         (EMAIL, {"retracted": True}, UNKNOWN, 0, ()),
@@ -297,63 +296,85 @@ def test_what_a_lapsed_lease_makes_of_it(
 
     assert (settlement.state, settlement.repeats, effects(settlement)) == (state, repeats, effect)
     assert settlement.outcome == "lapsed"
-    assert may_follow(held.state, state)
+    assert state in TRANSITIONS[held.state]
 
 
-@pytest.mark.parametrize("state", [AVAILABLE, ACCEPTED, UNKNOWN])
-def test_what_is_in_nobodys_hands_has_no_lease(state: State) -> None:
-    with pytest.raises(ValueError, match="no lease"):
+@pytest.mark.parametrize("state", [AVAILABLE, CLAIMED, ACCEPTED, UNKNOWN])
+def test_only_a_hand_over_leaves_a_doubt_behind(state: State) -> None:
+    with pytest.raises(ValueError, match="no hand-over"):
         lapsed(notification(state=state), NOON)
 
 
-def test_a_claim_counts_its_attempts_and_has_a_lease() -> None:
-    taken = claimed(notification(), NOON)
-
-    assert (taken.state, taken.attempt, taken.next_at) == (CLAIMED, 1, NOON + LEASES[PUSH])
-    assert claimed(taken, NOON + HOUR).attempt == 2
-    assert [LEASES[medium].total_seconds() for medium in Medium] == [30, 60, 900]
-
-
 @pytest.mark.parametrize(
-    ("state", "after", "mark"),
+    ("fields", "state", "cause"),
     [
-        (AVAILABLE, CANCELLED, False),
-        (CLAIMED, CLAIMED, True),
-        (HANDING, HANDING, True),
-        (ACCEPTED, ACCEPTED, False),
-        (EXPIRED, EXPIRED, False),
+        ({}, EXPIRED, Cause.TOO_OLD),
+        ({"no_channel": True}, EXPIRED, Cause.NO_CHANNEL),
+        ({"retracted": True, "cause": Cause.READ}, CANCELLED, Cause.READ),
+        ({"retracted": True, "cause": Cause.READ, "no_channel": True}, CANCELLED, Cause.READ),
+        ({"medium": EMAIL, "repeats": 1}, UNKNOWN, None),
+        ({"medium": EMAIL, "repeats": 1, "no_channel": True}, UNKNOWN, None),
     ],
 )
-def test_a_retraction_cancels_what_waits_and_marks_what_is_under_way(state: State, after: State, mark: bool) -> None:
-    found = retracted(notification(state=state), Cause.READ, NOON)
+def test_what_waits_past_its_time_ends(fields: dict[str, Any], state: State, cause: Cause | None) -> None:
+    no_channel = fields.pop("no_channel", False)
 
-    assert (found.state, found.retracted) == (after, mark)
-    assert found.cause is (None if state in ENDED else Cause.READ)
+    found = overdue(notification(**fields), NOON + HOUR, no_channel=no_channel)
 
-
-def test_only_what_waits_or_is_claimed_expires() -> None:
-    assert expired(notification(), NOON).cause is Cause.TOO_OLD
-    assert expired(in_hand(), NOON).state is EXPIRED
-    with pytest.raises(ValueError, match="never expires"):
-        expired(in_hand(SMS), NOON)
+    assert (found.state, found.cause, found.effects) == (state, cause, ())
 
 
-@pytest.mark.parametrize(("state", "after"), [(UNKNOWN, ACCEPTED), (UNKNOWN, DISCARDED), (DISCARDED, AVAILABLE)])
-def test_the_operator_resolves_what_is_unknown_and_replays_dead_letters(state: State, after: State) -> None:
-    assert resolved(notification(state=state), after, NOON).state is after
+def test_only_what_waits_or_is_claimed_expires_and_never_before_its_time() -> None:
+    assert overdue(notification(state=CLAIMED), NOON + HOUR).state is EXPIRED
+    with pytest.raises(ValueError, match="does not expire"):
+        overdue(in_hand(SMS), NOON + HOUR)
+    with pytest.raises(ValueError, match="does not expire"):
+        overdue(notification(), NOON + HOUR - SECOND)
 
 
 @pytest.mark.parametrize(
-    ("state", "after"), [(UNKNOWN, AVAILABLE), (ACCEPTED, AVAILABLE), (AVAILABLE, CLAIMED), (EXPIRED, AVAILABLE)]
+    ("medium", "outcome", "state", "word"),
+    [
+        (PUSH, None, DISCARDED, "bad_message"),
+        (PUSH, Accepted("id"), DISCARDED, "unknown_outcome"),
+        (SMS, Transient("503"), DISCARDED, "bad_message"),
+        (SMS, Accepted("id"), UNKNOWN, "unknown_outcome"),
+        (SMS, UnknownOutcome("reset"), UNKNOWN, "unknown_outcome"),
+        (SMS, None, UNKNOWN, "unknown_outcome"),
+        (EMAIL, Accepted("id"), UNKNOWN, "unknown_outcome"),
+        (EMAIL, BadMessage("550"), DISCARDED, "bad_message"),
+    ],
 )
-def test_an_end_is_never_revived(state: State, after: State) -> None:
-    with pytest.raises(ValueError, match="not resolved"):
-        resolved(notification(state=state), after, NOON)
+def test_what_our_own_fault_keeps_from_its_end_is_a_dead_letter_but_never_an_sms_that_may_have_left(
+    medium: Medium, outcome: Outcome | None, state: State, word: str
+) -> None:
+    found = parked(in_hand(medium), outcome, "KeyError", NOON)
+
+    assert (found.state, found.outcome, found.code) == (state, word, "KeyError")
+    assert found.effects == ()
 
 
-def test_a_move_the_table_does_not_know_is_refused() -> None:
-    with pytest.raises(ValueError, match="ACCEPTED is never followed by AVAILABLE"):
-        applied(notification(state=ACCEPTED), Settlement(state=AVAILABLE, next_at=NOON))
+def test_a_mail_whose_first_copy_may_have_arrived_is_no_dead_letter() -> None:
+    claimed_again = notification(medium=EMAIL, route="email", state=CLAIMED, repeats=1)
+
+    assert parked(claimed_again, None, "KeyError", NOON).state is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("medium", "repeats", "state"),
+    [(PUSH, 1, CANCELLED), (SMS, 0, CANCELLED), (EMAIL, 0, CANCELLED), (EMAIL, 1, UNKNOWN)],
+)
+def test_what_is_wanted_no_more_is_cancelled_unless_it_may_have_arrived(
+    medium: Medium, repeats: int, state: State
+) -> None:
+    found = unsent(notification(medium=medium, state=CLAIMED, repeats=repeats), Cause.READ, NOON)
+
+    assert (found.state, found.cause) == (state, Cause.READ)
+
+
+@pytest.mark.parametrize(("state", "after"), [(AVAILABLE, EXPIRED), (CLAIMED, EXPIRED), (HANDING, UNKNOWN)])
+def test_what_cannot_be_read_ends_by_what_may_have_left(state: State, after: State) -> None:
+    assert unread(state) is after
 
 
 def test_retries_grow_and_are_spread_over_their_whole_length() -> None:

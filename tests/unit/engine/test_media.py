@@ -194,6 +194,7 @@ def test_quiet_hours_switched_off_release_at_once_and_in_one_summary() -> None:
 
     assert isinstance(push, Hold)
     assert push.until == later
+    assert Why.RELEASED in whys(push)
 
 
 def test_what_was_never_held_is_not_released() -> None:

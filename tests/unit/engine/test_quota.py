@@ -23,8 +23,10 @@ def at(percent: int, name: str = "MessageNew", **fields: object) -> Event:
     return event(name, disk_used=percent, disk_quota=100, **fields)
 
 
-def state(level: QuotaLevel, *, told: datetime | None = TOLD, refused: datetime | None = None) -> QuotaState:
-    return QuotaState(root="", resource="STORAGE", level=level, told=told, refused=refused)
+def state(
+    level: QuotaLevel, *, told: datetime | None = TOLD, refused: datetime | None = None, maximum: int = 0
+) -> QuotaState:
+    return QuotaState(root="", resource="STORAGE", level=level, told=told, refused=refused, maximum=maximum)
 
 
 def told(reported: Event, *known: QuotaState, now: datetime = NOON) -> tuple[str, QuotaLevel]:
@@ -98,7 +100,7 @@ def test_the_first_sighting_only_sets_the_level(percent: int, level: QuotaLevel)
 
     assert (sighting.category, sighting.reason.why) == ("", Why.FIRST_SIGHT)
     assert sighting.changed
-    assert sighting.state == QuotaState(root="", resource="STORAGE", level=level)
+    assert sighting.state == QuotaState(root="", resource="STORAGE", level=level, maximum=100)
 
 
 def test_the_first_sighting_of_a_full_mailbox_is_told() -> None:
@@ -128,6 +130,23 @@ def test_each_rise_is_told_once_and_the_way_back_to_ok(
 
 def test_ok_is_not_told_to_somebody_who_was_never_told_of_trouble() -> None:
     assert told(at(50), state(WARNED, told=None)) == ("", OK)
+
+
+@pytest.mark.parametrize(
+    ("report", "before", "why"),
+    [
+        (at(85), state(WARNED), Why.QUOTA_UNCHANGED),
+        (at(85), state(WARNED, told=None), Why.QUOTA_UNCHANGED),
+        (at(85), state(SOFT), Why.QUOTA_FALLEN),
+        (at(50), state(WARNED, told=None), Why.QUOTA_NOT_TOLD),
+        (at(20, "QuotaExceed"), state(WARNED, refused=TOLD), Why.QUOTA_LARGE),
+    ],
+)
+def test_silence_has_the_reason_that_is_true_of_it(report: Event, before: QuotaState, why: Why) -> None:
+    """Nobody reads «has not changed since you were told» who was never told, or after a fall."""
+    (sighting,) = observe(report, (before,), NOON)
+
+    assert (sighting.category, sighting.reason.why) == ("", why)
 
 
 def test_a_silent_fall_is_remembered_until_ok_is_told() -> None:
@@ -182,6 +201,47 @@ def test_exceeded_ends_by_within_a_raised_limit_or_ninety_percent(
 ) -> None:
     """To the level its usage gives, told only if that is ok."""
     assert told(reported, state(EXCEEDED, refused=NOON - HOUR)) == expected
+
+
+@pytest.mark.parametrize("name", ["QuotaChange", "MessageNew"])
+@pytest.mark.parametrize(
+    ("used", "limit", "expected"),
+    [
+        (99, 100, ("", EXCEEDED)),
+        (92, 99, ("", EXCEEDED)),
+        (98, 101, ("", SOFT)),
+        (100, 110, ("", WARNED)),
+        (100, 200, ("quota.ok", OK)),
+        (101, 101, ("", EXCEEDED)),
+    ],
+    ids=["as it was", "lowered", "raised a little", "raised", "doubled", "raised, and full again"],
+)
+def test_a_limit_is_raised_if_it_is_larger_than_the_last_on_whatever_event(
+    name: str, used: int, limit: int, expected: tuple[str, QuotaLevel]
+) -> None:
+    full = state(EXCEEDED, refused=NOON - HOUR, maximum=100)
+
+    (sighting,) = observe(event(name, disk_used=used, disk_quota=limit), (full,), NOON)
+
+    assert (sighting.category, sighting.state.level, sighting.state.maximum) == (*expected, limit)
+
+
+def test_the_limit_is_kept_where_an_event_does_not_say_it() -> None:
+    (refused,) = observe(event("QuotaExceed"), (state(WARNED, maximum=100),), NOON)
+
+    assert refused.state.maximum == 100
+    assert told(at(99), refused.state, now=NOON + HOUR) == ("", EXCEEDED)
+
+
+def test_more_messages_allowed_end_exceeded_and_how_full_the_root_is_nobody_says() -> None:
+    """RFC 5423 §5: beside any other event `messages` counts one mailbox of it."""
+    full = QuotaState(root="", resource="MESSAGE", level=EXCEEDED, told=TOLD, refused=NOON - HOUR, maximum=1_000)
+
+    (same,) = observe(event(messages=5, max_messages=1_000), (full,), NOON)
+    (more,) = observe(event(messages=5, max_messages=2_000), (full,), NOON)
+
+    assert (same.category, same.state.level) == ("", EXCEEDED)
+    assert (more.category, more.state.level, more.state.maximum) == ("", SOFT, 2_000)
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(95, ("", SOFT)), (92, ("", WARNED)), (100, ("", EXCEEDED))])

@@ -63,12 +63,25 @@ def test_a_trusted_network_is_never_new_and_not_remembered() -> None:
     judged = judge(login(), facts(trusted_network=True), NOON)
 
     assert (judged.told, judged.remember) == (False, None)
+    assert judged.reason.why is Why.TRUSTED_NETWORK
 
 
-@pytest.mark.parametrize("ip", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "", "unix:/run/x", "not an address"])
-def test_what_names_no_network_of_a_person_is_not_told(ip: str) -> None:
-    """A proxy on the same host, or no address at all."""
-    assert not judge(login(ip), facts(), NOON).told
+@pytest.mark.parametrize(
+    ("ip", "why"),
+    [
+        ("127.0.0.1", Why.LOCAL_SIGN_IN),
+        ("::1", Why.LOCAL_SIGN_IN),
+        ("::ffff:127.0.0.1", Why.LOCAL_SIGN_IN),
+        ("", Why.NO_ADDRESS),
+        ("unix:/run/x", Why.NO_ADDRESS),
+        ("not an address", Why.NO_ADDRESS),
+    ],
+)
+def test_what_names_no_network_of_a_person_is_not_told(ip: str, why: Why) -> None:
+    """A proxy on the same host, or no address at all: the reason says which."""
+    judged = judge(login(ip), facts(), NOON)
+
+    assert (judged.told, judged.reason.why) == (False, why)
 
 
 @pytest.mark.parametrize("since", [None, NOON - 365 * DAY])
@@ -87,6 +100,7 @@ def test_an_administrator_is_told_once_a_day(hours: int, told: bool) -> None:
     judged = judge(login(admin="root"), facts(sign_ins=(known,)), NOON)
 
     assert judged.told is told
+    assert judged.reason.why is (Why.CATEGORY if told else Why.ADMIN_TOLD)
     assert judged.remember == (msgspec.structs.replace(known, told=NOON) if told else None)
 
 

@@ -340,7 +340,7 @@ def test_who_took_his_only_device_away_is_nobody_again(tmp_path: Path) -> None:
     async def scenario(line: Pipeline) -> None:
         await line.known(ANN)
         assert len((await line.report(mail())).waiting) == 1
-        await line.people.remove_device(person_id(ANN), phone_of(ANN).id)
+        await line.people.devices.remove(person_id(ANN), phone_of(ANN).id)
         assert (await line.report(mail(uid=2))).waiting == ()
         await line.reach(ANN, "email", "ann@elsewhere.example")
         assert len((await line.report(mail(uid=3))).waiting) == 1

@@ -15,13 +15,18 @@ from notifier.model.event import Event, UidSet
 from notifier.model.instant import micros
 from notifier.model.item import Cause
 from notifier.model.message import Push
-from notifier.model.notification import Accepted, Outcome, State, Transient, UnknownOutcome
+from notifier.model.notification import Accepted, BadMessage, Outcome, State, Throttled, Transient, UnknownOutcome
 from notifier.services import replanning
+from notifier.services.taking_back import silence
+from notifier.store import collapse, queue
+from notifier.store.database import Transaction
+from notifier.store.letters import Letters
 from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import PUSH, MemoryChannel, Pipeline, phone_of, play
 
 EVERYWHERE = {"categories": {"mail.new": {"push": "off", "sms": "instant", "email": "instant"}}}
 NUMBER, ADDRESS = "+4915112345678", "ann@elsewhere.example"
+BOB = "bob@example.org"
 QUIET = {
     "time_zone": "UTC",
     "windows": {"noon": {"rrule": [{"days": ["tue"], "from": "11:00", "to": "13:00"}]}},
@@ -236,6 +241,342 @@ def test_of_a_collapse_group_at_most_one_is_in_flight(tmp_path: Path) -> None:
     play(tmp_path, scenario, unanswered())
 
 
+LUNCH = "<lunch@example.net>"
+
+
+def shown(channel: MemoryChannel) -> list[str]:
+    return [f"{push.title} / {push.body}" for push in pushes(channel)]
+
+
+def links(line: Pipeline) -> list[int]:
+    """How many messages each stands for, in order."""
+    linked = "select count(*) from notification_item l where l.notification = n.seq"
+    return [number for (number,) in line.rows(f"select ({linked}) from notification n order by seq")]
+
+
+async def threaded(line: Pipeline, *uids: int, apart: float = 60.0) -> None:
+    """Mails of one thread, so many seconds apart, each with the time its grace needs."""
+    for uid in uids:
+        await line.report(mail(uid, thread=LUNCH))
+        await line.run(3)
+        line.now += timedelta(seconds=apart - 3)
+
+
+def test_a_push_that_replaces_another_on_the_screen_tells_of_all_that_is_unread(tmp_path: Path) -> None:
+    """Not only of the last event: the first mail would vanish."""
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await threaded(line, 1, 2)
+        await line.report(read(1))
+        await threaded(line, 3)
+        assert len({push.collapse_id for push in pushes(channel)}) == 1
+        assert [push.body.partition(" ")[0] for push in pushes(channel)] == ["New", "2", "2"], shown(channel)
+        assert links(line) == [1, 2, 2]
+
+    play(tmp_path, scenario)
+
+
+def test_what_is_read_while_the_newer_one_waits_leaves_the_earlier_one_on_the_screen(tmp_path: Path) -> None:
+    """That was told already: it does not ring again, and it is not taken back."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await threaded(line, 1)
+        await line.report(mail(2, thread=LUNCH))
+        await line.decide()
+        await line.report(read(2))
+        await line.run(3)
+        assert states(line) == [(PUSH, State.ACCEPTED, ""), (PUSH, State.CANCELLED, Cause.READ)]
+        assert ids_to_dismiss(line) == []
+        await line.report(read(1))
+        await line.run(3)
+        assert ids_to_dismiss(line) == [str(pushes(line.channels[PUSH])[0].id)]
+
+    play(tmp_path, scenario)
+
+
+def test_read_between_its_claim_and_its_hand_over_only_what_is_new_rings(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await threaded(line, 1)
+        await line.report(mail(2, thread=LUNCH))
+        await line.decide()
+        line.now += timedelta(seconds=3)
+        await line.report(read(2))
+        await line.send()
+        assert len(line.channels[PUSH].handed) == 1
+        assert states(line)[1] == (PUSH, State.CANCELLED, Cause.READ)
+
+    play(tmp_path, scenario)
+
+
+async def _one_told_one_waiting(line: Pipeline) -> None:
+    """Items 1 and 2 of a thread: the first is on the screen, the second waits and stands for both."""
+    await line.known(ANN)
+    await threaded(line, 1)
+    await line.report(mail(2, thread=LUNCH))
+    await line.decide()
+    assert links(line) == [1, 2]
+
+
+@pytest.mark.parametrize(("item", "state"), [(1, State.AVAILABLE), (2, State.CANCELLED)])
+@pytest.mark.parametrize("how", ["silenced", "told as another's"])
+def test_what_waits_ends_with_what_it_is_to_tell_of_and_not_with_what_was_told(
+    tmp_path: Path, item: int, state: State, how: str
+) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await _one_told_one_waiting(line)
+
+        async def work(tx: Transaction) -> None:
+            if how == "silenced":
+                await silence(tx, item, Cause.FLOOD, line.now)
+            else:
+                await tx.rows("item_collapse", {"item": item, "now": micros(line.now)})
+
+        await line.database.transact(work)
+        assert [found for _, found, _ in states(line)] == [State.ACCEPTED, state]
+
+    play(tmp_path, scenario)
+
+
+def test_planned_again_is_only_what_it_is_to_tell_of(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await _one_told_one_waiting(line)
+        parsed: list[int] = []
+        plain = line.reparse
+        line.reparse = lambda stored: parsed.append(stored.journal) or plain(stored)  # type: ignore[func-returns-value]
+        await line.wish(ANN, {"locale": "de"})
+        await line.run(3)
+        assert parsed == [2]
+        assert [found for _, found, _ in states(line)] == [State.ACCEPTED, State.ACCEPTED]
+        assert links(line) == [1, 2]
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_push_that_may_have_replaced_another_is_repeated_as_long_as_anything_of_it_is_unread(
+    tmp_path: Path, settled: bool
+) -> None:
+    """Else the first mail is shown by nobody: the lost try may have taken its place, and would be taken back."""
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await _one_told_one_waiting(line)
+        channel.answer = lambda message: UnknownOutcome("cut") if len(channel.handed) == 2 else Accepted()
+        line.now += timedelta(seconds=3)
+        await line.send()
+        if settled:
+            await line.send()
+            assert states(line)[1] == (PUSH, State.AVAILABLE, "")
+        await line.report(read(2))
+        await line.decide()
+        for _ in range(3):
+            await line.run(3)
+        assert states(line)[1] == (PUSH, State.ACCEPTED, "")
+        assert [push.fields["uid"] for push in pushes(channel)] == ["1", "2", "1"]
+        assert ids_to_dismiss(line) == []
+
+    play(tmp_path, scenario)
+
+
+def test_a_thread_of_which_a_message_was_moved_has_no_place(tmp_path: Path) -> None:
+    """No UID is above those of both: a mark for one of them would take it away too early."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await threaded(line, 1)
+        places = {"mailbox": "Work", "uidvalidity": 2, "old_mailbox": "INBOX", "old_uidvalidity": 1, "uid": 0}
+        uids = {"uidset": UidSet.of([(3, 3)]), "old_uidset": UidSet.of([(1, 1)])}
+        await line.report(event("vnd.cmu.MessageMove", actor=ANN, user=ANN, **places, **uids))
+        await threaded(line, 2)
+        first, second = (push.fields for push in pushes(line.channels[PUSH]))
+        assert (first["mailbox"], first["uid"]) == ("INBOX", "1")
+        assert not second.keys() & {"mailbox", "uid", "uidvalidity"}
+
+    play(tmp_path, scenario)
+
+
+def test_what_stands_for_several_is_taken_back_when_the_last_of_them_is_read(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await threaded(line, 1, 2)
+        newer = str(pushes(line.channels[PUSH])[1].id)
+        await line.report(read(2))
+        await line.run(3)
+        assert newer not in ids_to_dismiss(line), "the first mail is unread, and shown by it"
+        await line.report(read(1))
+        await line.run(3)
+        assert newer in ids_to_dismiss(line)
+
+    play(tmp_path, scenario)
+
+
+def test_a_long_thread_costs_each_push_so_many_items_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "ITEMS_SHOWN_MAX", 4)
+    monkeypatch.setattr(collapse, "CARRIED_MAX", 4)
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await threaded(line, *range(1, 8), apart=4)
+        assert links(line) == [1, 2, 3, 4, 5, 5, 5]
+        assert shown(line.channels[PUSH])[-1].endswith("4 new messages"), shown(line.channels[PUSH])
+        newest = line.rows("select item from notification_item where notification = 7 order by item")
+        assert newest == [(item,) for item in range(3, 8)]
+
+    play(tmp_path, scenario)
+
+
+def test_what_lies_behind_many_that_were_cancelled_is_still_found_and_not_looked_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collapse, "LOOK_BACK_MAX", 3)
+
+    async def scenario(line: Pipeline, cancelled: int, expected: int) -> None:
+        await line.known(ANN)
+        await threaded(line, 1)
+        for uid in range(2, 2 + cancelled):
+            await line.report(mail(uid, thread=LUNCH))
+            await line.decide()
+            await line.report(read(uid))
+            await line.decide()
+        await threaded(line, 20)
+        assert links(line)[-1] == expected
+
+    for cancelled, expected in ((2, 2), (3, 1)):
+        (folder := tmp_path / str(cancelled)).mkdir()
+        play(folder, lambda line: scenario(line, cancelled, expected))  # noqa: B023  # played at once
+
+
+GIVES_WAY: dict[str, tuple[Outcome, bool]] = {
+    "refused": (Transient("500"), False),
+    "too fast": (Throttled("429", 1.0, "target"), False),
+    "nobody knows": (UnknownOutcome("cut"), False),
+    "taken": (Accepted(), True),
+}
+
+
+@pytest.mark.parametrize("case", GIVES_WAY)
+def test_a_push_whose_newer_one_was_queued_meanwhile_is_not_repeated_over_it(tmp_path: Path, case: str) -> None:
+    """An older text would replace the newer one, and sound again. The newer one takes its time."""
+    outcome, taken = GIVES_WAY[case]
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        line.chance = 0.0
+        await line.known(ANN)
+        await line.report(mail(1, thread=LUNCH))
+        await line.run(3)
+        await line.report(mail(2, thread=LUNCH))
+        await line.decide()
+        channel.answer = lambda message: Accepted()
+        channel.release(lambda message: outcome)
+        await line.run(0.1)
+        first = (PUSH, State.ACCEPTED, "") if taken else (PUSH, State.CANCELLED, Cause.SUPERSEDED)
+        assert states(line)[0] == first
+        assert ids_to_dismiss(line) == []
+        await line.run(1.1)
+        assert len(channel.handed) == (1 if taken else 2), "it does not wait for its own grace any more"
+        for _ in range(5):
+            await line.run(30)
+        assert [push.fields["uid"] for push in pushes(channel)] == ["1", "2"]
+        assert pushes(channel)[1].body.startswith("2 ")
+        assert states(line) == [first, (PUSH, State.ACCEPTED, "")]
+
+    play(tmp_path, scenario, unanswered())
+
+
+def test_a_push_in_flight_when_its_sender_died_gives_way_to_the_newer_one(tmp_path: Path) -> None:
+    async def dies(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(mail(1, thread=LUNCH))
+        await line.run(3)
+        await line.report(mail(2, thread=LUNCH))
+        await line.decide()
+
+    async def lives(line: Pipeline) -> None:
+        await line.run(0)
+        await line.run(0.1)
+        assert states(line) == [(PUSH, State.CANCELLED, Cause.SUPERSEDED), (PUSH, State.ACCEPTED, "")]
+        assert [push.body.partition(" ")[0] for push in pushes(line.channels[PUSH])] == ["2"]
+
+    cut(tmp_path, dies, unanswered())
+    play(tmp_path, lives, MemoryChannel(PUSH), now=NOON + timedelta(seconds=4))
+
+
+def test_a_claim_that_is_given_back_gives_way_too(tmp_path: Path) -> None:
+    """Claimed and not begun when the service ends: the next process finds one push and not two."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN, BOB)
+        await line.report(mail(1, owner=BOB), mail(1, thread=LUNCH))
+        await line.run(3)
+        await line.report(mail(2, thread=LUNCH))
+        await line.decide()
+        line.senders[PUSH].drain()
+        await line.send()
+        rows = line.rows("select state, attempt, next_at from notification where person = :ann order by seq", ann=ann())
+        assert [(state, attempt) for state, attempt, _ in rows] == [(State.CANCELLED, 0), (State.AVAILABLE, 0)]
+        assert rows[1][2] == micros(line.now), "its time is the earlier one's"
+
+    play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: None, in_flight_max=1))
+
+
+def ann() -> bytes:
+    return person_id(ANN)
+
+
+def test_a_dead_letter_that_is_replayed_gives_way_only_to_what_tells_of_its_message(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        channel.answer = lambda message: BadMessage("x")
+        await line.known(ANN)
+        await threaded(line, 1)
+        channel.answer = lambda message: Accepted()
+        await threaded(line, 2)
+        assert states(line) == [(PUSH, State.DISCARDED, ""), (PUSH, State.ACCEPTED, "")]
+        ((id,),) = line.rows("select id from notification where seq = 1")
+        assert await Letters(line.database).replay([id], [], line.now) == 1
+        await line.run(1)
+        assert [push.fields["uid"] for push in pushes(channel)] == ["1", "2", "1"]
+
+    play(tmp_path, scenario)
+
+
+LEVELS: dict[str, tuple[str, str, list[str]]] = {
+    "the stricter of two": ("count", "sender", ["1 new message", "2 new messages"]),
+    "its own": ("sender", "count", ["Bob", "2 new messages"]),
+    "nothing is taken over": ("count", "sender", ["1 new message", "Bob"]),
+    "a silent wake-up is no part of it": ("none", "sender", ["", "Bob"]),
+}
+
+
+@pytest.mark.parametrize("case", LEVELS)
+def test_what_is_taken_over_is_told_no_louder_than_it_was(tmp_path: Path, case: str) -> None:
+    first, second, expected = LEVELS[case]
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.wish(ANN, {"privacy": {"push": first}})
+        await line.decide()
+        await threaded(line, 1)
+        if case == "nothing is taken over":
+            await line.report(read(1))
+        await line.wish(ANN, {"privacy": {"push": second}})
+        await line.decide()
+        await line.report(mail(2, thread=LUNCH))
+        await line.decide()
+        await line.wish(ANN, {"privacy": {"push": second}, "locale": "en-GB"})
+        await line.run(3)
+        assert [push.title or push.body for push in pushes(line.channels[PUSH])] == expected
+
+    play(tmp_path, scenario)
+
+
 def test_what_is_known_by_its_id_is_never_added_again(tmp_path: Path) -> None:
     async def scenario(line: Pipeline) -> None:
         await line.known(ANN)
@@ -424,8 +765,8 @@ def test_a_phone_registered_while_it_waits_is_told_too_and_one_that_went_is_not(
         await line.report(mail())
         await line.decide()
         other = phone_of("another phone")
-        await line.people.register_device(person_id(ANN), ANN, other, b"", line.now)
-        await line.people.remove_device(person_id(ANN), phone_of(ANN).id)
+        await line.people.devices.register(person_id(ANN), ANN, other, b"", line.now)
+        await line.people.devices.remove(person_id(ANN), phone_of(ANN).id)
         await line.run(3)
         assert [push.token for push in pushes(line.channels[PUSH])] == [other.token]
 
@@ -496,7 +837,7 @@ MANY = 35
 
 async def with_many_waiting(line: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than one transaction plans again: the provider was down for an hour, or a long pause holds them."""
-    monkeypatch.setattr(replanning, "EVENTS_MAX", 10)
+    monkeypatch.setattr(replanning, "STEP_MAX", 10)
     await line.known(ANN)
     await line.report(*(mail(uid) for uid in range(1, MANY + 1)))
     await line.decide()

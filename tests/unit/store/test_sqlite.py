@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import os
+import resource
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import apsw
 import pytest
 
 from notifier.errors import InUse, StoreUnavailable
+from notifier.store import sqlite
 from notifier.store.database import Row, Transaction, Work
-from notifier.store.sqlite import Deferred, SqliteDatabase, copy_database
+from notifier.store.disk import FREE_BYTES_MIN
+from notifier.store.opening import copy_database
+from notifier.store.sqlite import Deferred, SqliteDatabase
 
 
 @contextlib.asynccontextmanager
@@ -77,6 +85,224 @@ def test_a_full_disk_is_told_and_passes_without_a_restart(tmp_path: Path) -> Non
             )
 
     asyncio.run(scenario())
+
+
+@contextlib.contextmanager
+def no_more_room(path: Path) -> Iterator[None]:
+    """No file of this process grows beyond what the write-ahead log has: what a full disk does to it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat(f"{path}-wal").st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def trouble(database: SqliteDatabase) -> str:
+    try:
+        await database.check()
+    except StoreUnavailable as error:
+        return str(error)
+    return ""
+
+
+def test_where_nothing_can_be_written_that_is_known_without_anything_to_write(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "n.db"
+        async with running(path) as database:
+            await database.transact(adding(b"k"))
+            assert await trouble(database) == ""
+            with no_more_room(path):
+                assert "cannot be written" in await trouble(database)
+            assert len(await database.transact(adding(b"l"))) == 1
+            assert await trouble(database) == ""
+
+    asyncio.run(scenario())
+
+
+def test_what_was_refused_is_remembered_until_something_is_written_or_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one page finds room, the next body may find none."""
+
+    async def full(tx: Transaction) -> None:
+        raise apsw.FullError("database or disk is full")
+
+    async def scenario() -> None:
+        async with running(tmp_path / "n.db") as database:
+            for mended in (True, False):
+                with pytest.raises(StoreUnavailable):
+                    await database.transact(full)
+                assert "refused" in await trouble(database)
+                if mended:
+                    await database.transact(adding(b"k"))
+                else:
+                    monkeypatch.setattr(sqlite, "REFUSED_S", 0.0)
+                assert await trouble(database) == ""
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("left", [0, FREE_BYTES_MIN - 1, FREE_BYTES_MIN])
+def test_a_disk_with_hardly_any_room_left_counts_as_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    class Disk:
+        f_frsize = 1
+        f_bfree = f_bavail = left
+
+    async def scenario() -> None:
+        async with running(tmp_path / "n.db") as database:
+            monkeypatch.setattr(os, "statvfs", lambda path: Disk)
+            assert ("is full" in await trouble(database)) is (left < FREE_BYTES_MIN)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("names", [("n.db", "n.db-wal", "n.db-shm"), ("n.db",), ("n.db-wal",)], ids=" ".join)
+def test_nothing_is_written_into_files_that_were_moved_away(tmp_path: Path, names: Sequence[str]) -> None:
+    """Nor into others under the same names; it goes on when they are back."""
+
+    async def scenario() -> None:
+        async with running(tmp_path / "n.db") as database:
+            await database.transact(adding(b"a"))
+            (away := tmp_path / "away").mkdir()
+            for name in names:
+                (tmp_path / name).rename(away / name)
+            assert await refused(database, b"b")
+            assert "put it back" in await trouble(database)
+            for name in names:
+                (tmp_path / name).write_bytes(b"")
+            assert await refused(database, b"b")
+            for name in names:
+                (away / name).rename(tmp_path / name)
+            assert await trouble(database) == ""
+            assert [len(await database.transact(adding(key))) for key in (b"a", b"b")] == [0, 1]
+
+    asyncio.run(scenario())
+
+
+# Strangers: the lock on the file keeps other services away, not somebody with the sqlite3 shell.
+
+BLOCKED_S = 0.5
+"""The loop stood still; a busy machine's pauses are shorter."""
+
+
+def locking(path: Path) -> apsw.Connection:
+    """Somebody else's connection, in the middle of a transaction that writes."""
+    stranger = apsw.Connection(str(path))
+    stranger.execute("begin immediate")
+    return stranger
+
+
+async def gaps(asked: asyncio.Future[Any], limit_s: float) -> float:
+    """The longest time the loop did not turn, until the answer or the limit."""
+    longest, last, ends = 0.0, time.monotonic(), time.monotonic() + limit_s
+    while not asked.done() and last < ends:
+        await asyncio.sleep(0.005)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    return longest
+
+
+def test_a_strangers_transaction_is_waited_for_and_the_loop_goes_on_meanwhile(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path / "n.db") as database, asyncio.TaskGroup() as group:
+            stranger = locking(tmp_path / "n.db")
+            asked = group.create_task(database.transact(adding(b"k")))
+            assert await gaps(asked, 0.2) < BLOCKED_S
+            assert not asked.done()
+            assert await database.read(lambda tx: tx.rows("walk_event_key", {"after": 0, "limit": 9})) == []
+            stranger.execute("rollback")
+            assert await gaps(asked, 5) < BLOCKED_S
+            assert len(await asked) == 1
+            stranger.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_waited_for_a_stranger_too_long_is_told_so_and_so_is_everybody_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(sqlite, "GROUP_JOBS_MAX", 1)
+
+    async def scenario() -> None:
+        async with running(tmp_path / "n.db") as database, asyncio.TaskGroup() as group:
+            stranger = locking(tmp_path / "n.db")
+            began = time.monotonic()
+            asked = [group.create_task(refused(database, bytes([number]))) for number in range(50)]
+            assert all([await one for one in asked])
+            assert time.monotonic() - began < 50 * 0.2 / 2, "they did not wait one after another"
+            stranger.execute("commit")
+            stranger.close()
+            for number in range(50):
+                assert len(await database.transact(adding(bytes([number])))) == 1, "nothing of it was written"
+
+    asyncio.run(scenario())
+
+
+async def refused(database: SqliteDatabase, key: bytes) -> bool:
+    try:
+        await database.transact(adding(key))
+    except StoreUnavailable:
+        return True
+    return False
+
+
+def test_who_waits_for_a_stranger_when_the_service_ends_is_told_so(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        stranger = None
+        async with asyncio.TaskGroup() as group:
+            async with running(tmp_path / "n.db") as database:
+                stranger = locking(tmp_path / "n.db")
+                asked = group.create_task(refused(database, b"k"))
+                assert await gaps(asked, 0.05) < BLOCKED_S
+            assert await asked
+        stranger.close()
+
+    asyncio.run(scenario())
+
+
+def test_commits_go_on_beside_a_strangers_reading_and_his_checkpoints(tmp_path: Path) -> None:
+    """Thousands of pages, so that SQLite wants to write them back meanwhile."""
+    path = tmp_path / "n.db"
+
+    def checkpoint() -> None:
+        stranger = apsw.Connection(str(path))
+        stranger.set_busy_timeout(200)
+        for _ in range(5):
+            with contextlib.suppress(apsw.BusyError):
+                stranger.execute("pragma wal_checkpoint(truncate)")
+        stranger.close()
+
+    async def scenario() -> None:
+        async with running(path) as database:
+            await database.transact(adding(b"first"))
+            reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            reader.execute("begin")
+            assert reader.execute("select count(*) from event_key").get == 1
+            other = Thread(target=checkpoint)
+            other.start()
+            for number in range(60):
+                await database.transact(filling(number))
+            await asyncio.to_thread(other.join)
+            assert reader.execute("select count(*) from event_key").get == 1
+            reader.close()
+
+    async def count() -> int:
+        async with running(path) as database:
+            return len(await database.read(lambda tx: tx.rows("walk_event_key", {"after": 0, "limit": 10**6})))
+
+    asyncio.run(scenario())
+    assert asyncio.run(count()) == 1 + 60 * 50
+
+
+def filling(number: int) -> Work[None]:
+    async def work(tx: Transaction) -> None:
+        for at in range(50):
+            await add_key(tx, (number * 50 + at).to_bytes(2_000, "big"))
+
+    return work
 
 
 def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:

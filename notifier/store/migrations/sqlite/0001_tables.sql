@@ -1,5 +1,9 @@
 -- Times are UTC microseconds, ids and hashes 16 raw bytes, 0, -1 or '' where a value is unknown: every column is not null.
 -- Rowid tables, unique only where a repeat is decided: random 16-byte keys everywhere cost three times the CPU.
+-- `autoincrement` where a row's number is kept elsewhere, or in somebody's hands, longer than the row: without it SQLite
+-- counts on from the highest that is left, and the history would one day name another person's event. It costs 0.2 us a
+-- row. Not where a number is only an order (decision, receipt, seen_range), or is never asked for alone (inbox: always
+-- together with its journal row).
 
 -- What was reported already. The key is kept until `until`, which no repeat extends.
 create table event_key(
@@ -9,7 +13,7 @@ create table event_key(
 
 -- What was reported, as it came; `dialect` and `source` let a mended parser read it again.
 create table journal(
-  seq integer primary key,
+  seq integer primary key autoincrement,
   key blob not null,
   owner blob not null,
   source text not null,
@@ -34,7 +38,7 @@ create index inbox_person on inbox(person);
 
 -- Events three tries could not decide; listed with the dead letters, never in their person's way.
 create table dead(
-  seq integer primary key,
+  seq integer primary key autoincrement,
   journal integer not null,
   person blob not null,
   error text not null,
@@ -75,9 +79,12 @@ create table layer(
 );
 
 -- A mailbox is its row: renames change the name, everything else hangs on the id.
--- `swept`: items of smaller UIDVALIDITYs have been ended.
+-- `swept`: items of smaller UIDVALIDITYs have been ended. `deleted`: when that happened, 0 while it exists.
+-- `renewed`, `created`: when a report showed that it is another mailbox under the old name, and when a MailboxCreate came
+-- that did not name its UIDVALIDITY; of an INBOX the two together mean another owner (`services.new_owner`), and are 0 again.
+-- `appended`: when the last appends came, 8 bytes each, oldest first.
 create table mailbox(
-  id integer primary key,
+  id integer primary key autoincrement,
   store text not null,
   owner blob not null,
   name text not null,
@@ -89,9 +96,10 @@ create table mailbox(
   uidnext integer not null,
   modseq integer not null,
   counted integer not null,
-  append_since integer not null default 0,
-  append_count integer not null default 0,
   deleted integer not null default 0,
+  renewed integer not null default 0,
+  created integer not null default 0,
+  appended blob not null default x'',
   unique(store, owner, name)
 );
 create index mailbox_owner on mailbox(owner, name);
@@ -108,6 +116,7 @@ create table mailbox_old_name(
 );
 
 -- What was read or removed, as ranges: written by intake, so that the last check needs to wait for nobody.
+-- `reached`: of one not yet applied, the UID up to which it was.
 create table seen_range(
   seq integer primary key,
   mailbox integer not null,
@@ -120,14 +129,15 @@ create table seen_range(
   modseq integer not null,
   occurred integer not null,
   received integer not null,
-  applied integer not null default 0
+  applied integer not null default 0,
+  reached integer not null default 0
 );
 create index seen_range_place on seen_range(mailbox, uidvalidity, hi);
 create index seen_range_open on seen_range(mailbox, uidvalidity, hi) where applied = 0;
 
 -- A message as one person sees it. digest: 0 no, 1 pending, 2 stood in one.
 create table item(
-  seq integer primary key,
+  seq integer primary key autoincrement,
   person blob not null,
   event integer not null,
   key blob not null,
@@ -145,8 +155,12 @@ create table item(
 );
 create index item_message on item(person, message_id) where message_id <> x'';
 create index item_digest on item(person) where digest = 1;
+-- Quota news and sign-ins that stand in the next one; no message is in it.
+create index item_notice on item(person) where digest = 1
+  and category in ('quota.warning', 'quota.exceeded', 'quota.ok', 'security.login');
 create index item_ended on item(ended) where state <> 0;
 
+-- gone: 0 it stands there, 1 it does no more, 2 it does, but that is the junk, 3 the trash.
 create table item_place(
   person blob not null,
   mailbox integer not null,
@@ -161,7 +175,7 @@ create index item_place_item on item_place(item);
 
 -- The queue and, once a row has ended, its history: the id stays known for 14 days, so that nothing is sent again.
 create table notification(
-  seq integer primary key,
+  seq integer primary key autoincrement,
   id blob not null unique,
   person blob not null,
   event integer not null,
@@ -191,8 +205,15 @@ create table notification(
 create index notification_next on notification(route, next_at) where state in (0, 1, 2);
 create index notification_handing_over on notification(route, next_at) where state = 2;
 create index notification_person on notification(person, state) where state in (0, 1, 2);
-create index notification_collapse on notification(target, collapse) where state = 0 and collapse <> x'';
+-- What shows in one place of one screen, the newest last. Not by state: written once with its push, and never again while
+-- that moves on. That at most one of a group is in a sender's hands on the wire is no unique index over claimed and
+-- handing over: a route has one sender in one process, which keeps the groups in memory (`Deliveries.occupy`), and claims
+-- the next one while the last is still under way, so that it goes the moment that has its answer; an index by state would
+-- also be written anew at every claim and every answer.
+create index notification_collapse on notification(target, collapse) where collapse <> x'';
 create index notification_letter on notification(state, seq) where state in (6, 7);
+-- What says «full», for the day there is room again; all others are not in it.
+create index notification_full on notification(person) where category in ('quota.warning', 'quota.exceeded');
 
 create table notification_item(
   notification integer not null,
@@ -200,6 +221,13 @@ create table notification_item(
   primary key(notification, item)
 ) without rowid;
 create index notification_item_item on notification_item(item);
+-- Of what a push stands for, the items that an earlier one of its collapse group has told already, or is about to: it
+-- stands for them as long as it is shown, but does not ring for them alone.
+create view told(notification, item) as
+select l.notification, l.item from notification_item l join notification n on n.seq = l.notification
+join notification_item o on o.item = l.item and o.notification < l.notification
+join notification p on p.seq = o.notification and p.target = n.target and p.collapse = n.collapse
+where n.collapse <> x'' and p.state in (1, 2, 3, 7);
 
 create table receipt(
   seq integer primary key,
@@ -266,9 +294,12 @@ create table binding(
 );
 create index binding_device on binding(device);
 
--- What a device still has to be told to take back: merged, one row a device, its own lane.
+-- What a device still has to be told to take back: merged, one row a device, a lane of its own for each route.
+-- state: 0 waits for its time, 1 in its lane's hands until `next_at`, 2 waits as long as the provider wants, whatever is
+-- added. `attempt`: tries that counted, since the last that the provider took.
 create table undo(
   device blob not null unique,
+  route text not null,
   dismiss blob not null,
   below blob not null,
   badge integer not null default 0,
@@ -276,7 +307,7 @@ create table undo(
   attempt integer not null default 0,
   state integer not null default 0
 );
-create index undo_next on undo(next_at);
+create index undo_next on undo(route, next_at);
 
 create table contact(
   id blob not null unique,
@@ -310,6 +341,7 @@ create table provider_ref(
   unique(provider, reference)
 );
 
+-- `maximum`: the limit last reported, in KiB or messages; 0 if none was.
 create table quota_state(
   owner blob not null,
   root text not null,
@@ -317,6 +349,7 @@ create table quota_state(
   level integer not null,
   told integer not null,
   refused integer not null,
+  maximum integer not null default 0,
   unique(owner, root, resource)
 );
 

@@ -13,11 +13,29 @@ select seq, id, person, event, kind, category, medium, route, target, collapse, 
   urgency, privacy, rev, layer_rev, params, created, repeats, retracted, cause, frozen, ended
 from notification where id = :id
 
+-- name: history_digest
+-- The newest digest that listed an item.
+select n.state, n.ended from notification_item l join notification n on n.seq = l.notification
+where l.item = :item and n.kind = 'digest' order by n.seq desc limit 1
+
+-- name: history_notices
+-- An event's lines for the digest that are about no message, with the columns of `item_read`: item_message serves it.
+select seq, person, event, key, category, thread, message_id, opened, state, cause, ended, digest, mailbox_name, summary
+from item where person = :person and message_id <> x'' and event = :journal and category in (
+  'quota.warning', 'quota.exceeded', 'quota.ok', 'security.login') limit :limit
+
 -- name: history_waiting
--- What of a person is still to come.
+-- What of a person is still to come, found as by `notification_walk`: nothing of what lies beyond the limit is read.
 select seq, id, person, event, kind, category, medium, route, target, collapse, state, next_at, attempt, expires_at,
   urgency, privacy, rev, layer_rev, params, created, repeats, retracted, cause, frozen, ended
-from notification where person = :person and state in (0, 1, 2) order by seq limit :limit
+from notification where person = :person and state in (0, 1, 2) and state = 0 and seq > 0
+union all select seq, id, person, event, kind, category, medium, route, target, collapse, state, next_at, attempt, expires_at,
+  urgency, privacy, rev, layer_rev, params, created, repeats, retracted, cause, frozen, ended
+from notification where person = :person and state in (0, 1, 2) and state = 1 and seq > 0
+union all select seq, id, person, event, kind, category, medium, route, target, collapse, state, next_at, attempt, expires_at,
+  urgency, privacy, rev, layer_rev, params, created, repeats, retracted, cause, frozen, ended
+from notification where person = :person and state in (0, 1, 2) and state = 2 and seq > 0
+order by seq limit :limit
 
 -- name: history_receipts
 select attempt, at, outcome, code from receipt where notification = :notification order by seq limit :limit
@@ -36,7 +54,7 @@ where owner = :owner and seq < :before order by seq desc limit :limit
 select distinct i.seq, i.person, i.event, i.key, i.category, i.thread, i.message_id, i.opened, i.state, i.cause, i.ended,
   i.digest, i.mailbox_name, i.summary
 from mailbox m join item_place p on p.mailbox = m.id and p.person = :person join item i on i.seq = p.item
-where m.owner = :person and i.seq > :after order by i.seq limit :limit
+where m.owner = :person and i.event <> 0 and i.seq > :after order by i.seq limit :limit
 
 -- name: history_sign_ins
 select network, service, first, told from sign_in where person = :person order by first limit :limit
@@ -53,9 +71,10 @@ select d.seq, d.journal, d.person, d.error, d.at, coalesce(j.name, ''), coalesce
 from dead d left join journal j on j.seq = d.journal where d.seq < :before order by d.seq desc limit :limit
 
 -- name: letter_replay
--- Back into the queue under the same id; its attempts stay counted, and the last check looks at it anew.
+-- Back into the queue under the same id; its attempts stay counted, and the last check looks at it anew. A code is gone
+-- once its row has ended: who still needs one asks for another.
 update notification set state = 0, next_at = :now, ended = 0, retracted = 0, cause = ''
-where id = :id and state = 6 returning seq
+where id = :id and state = 6 and kind <> 'code' returning seq
 
 -- name: letter_event_replay
 -- Only while the bytes are there: without them there is nothing to decide on.
@@ -64,6 +83,13 @@ returning journal, person
 
 -- name: letter_resolve
 update notification set state = :state, cause = :cause, ended = :now where id = :id and state = 7 returning seq, attempt
+
+-- name: letter_told
+-- By the provider's word: one whose fate is unknown, or whose hand-over has no answer yet, ends. The word is about this
+-- attempt and no other, so an earlier one's late report never speaks for the one under way.
+update notification set state = :state, next_at = 0, ended = :now, frozen = x'', params = case kind when 'code' then '{}' else params end,
+  reference = case when :reference <> '' then :reference else reference end
+where id = :id and attempt = :attempt and (state = 7 or (state = 2 and :named)) returning seq
 
 -- name: letter_reference
 select notification from provider_ref where provider = :provider and reference = :reference
@@ -108,6 +134,11 @@ delete from notification where id = :id and state > 2 returning seq
 -- name: erase_items
 delete from item where seq in (select i.seq from mailbox m join item_place p on p.mailbox = m.id and p.person = :person
   join item i on i.seq = p.item where m.owner = :person limit :limit) returning seq
+
+-- name: erase_notices
+-- What stands in no mailbox: quota news and sign-ins for the digest. item_message serves it.
+delete from item where seq in (
+  select seq from item where person = :person and message_id <> x'' limit :limit) returning seq
 
 -- name: erase_item
 -- One whose mailbox is gone, by its decision.

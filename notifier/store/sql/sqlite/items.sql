@@ -7,7 +7,7 @@ select :at where
   or exists (select 1 from item where person = :person and message_id = :message_id and message_id <> x'')
 
 -- name: place_read
-select p.item, i.state from item_place p join item i on i.seq = p.item
+select p.item, i.event <> 0 from item_place p join item i on i.seq = p.item
 where p.mailbox = :mailbox and p.person = :person and p.uidvalidity = :uidvalidity and p.uid = :uid
 
 -- name: place_write
@@ -18,9 +18,11 @@ on conflict(mailbox, person, uidvalidity, uid) do nothing
 -- name: places_of
 select seen, gone from item_place where item = :item
 
--- name: places_in_range
+-- name: places_to_weigh
+-- Those that a range may change: what sets \Seen, the unseen ones, and so on. Of the ops of `RangeOp`, in their order.
 select uid, item, seen, gone from item_place
-where mailbox = :mailbox and person = :person and uidvalidity = :uidvalidity and uid between :lo and :hi and uid > :after
+where mailbox = :mailbox and person = :person and uidvalidity = :uidvalidity and uid between :lo and :hi
+and case :op when 0 then seen = 0 when 1 then gone <> 1 when 2 then seen = 1 else gone <> 0 end
 order by uid limit :limit
 
 -- name: places_before_validity
@@ -28,11 +30,60 @@ select item from item_place where mailbox = :mailbox and person = :person and ui
 and gone = 0 limit :limit
 
 -- name: places_of_mailbox
-select item from item_place where mailbox = :mailbox and person = :person and gone = 0 limit :limit
+-- Of what was reported before that event: there may be a mailbox of that name again.
+select p.item from item_place p join item i on i.seq = p.item
+where p.mailbox = :mailbox and p.person = :person and p.gone = 0 and i.event < :event limit :limit
+
+-- name: places_moving
+-- Of a copy's or move's old UIDs, those that are not yet done: the item does not stand at the new UID, or still does at the
+-- old one; or only the new one is known. Two that were both reported by themselves stay two.
+select p.uid from item_place p where p.mailbox = :source and p.person = :person and p.uidvalidity = :before
+  and p.uid between :lo and :hi and (:moved and p.gone <> 1 or not exists (
+    select 1 from item_place q where q.mailbox = :mailbox and q.person = :person and q.uidvalidity = :after
+    and q.uid = p.uid + :by and (q.item = p.item or not exists (
+      select 1 from item i where i.seq in (p.item, q.item) and i.event = 0))))
+union all
+select q.uid - :by from item_place q where q.mailbox = :mailbox and q.person = :person and q.uidvalidity = :after
+  and q.uid between :lo + :by and :hi + :by and not exists (
+    select 1 from item_place p where p.mailbox = :source and p.person = :person and p.uidvalidity = :before
+    and p.uid = q.uid - :by)
+limit :limit
+
+-- name: places_known
+-- Which of these UIDs are places of an item.
+select uid from item_place where mailbox = :mailbox and person = :person and uidvalidity = :uidvalidity
+and uid between :lo and :hi limit :limit
 
 -- name: place_stands
 update item_place set seen = :seen, gone = :gone where mailbox = :mailbox and person = :person
 and uidvalidity = :uidvalidity and uid = :uid
+
+-- name: places_met
+-- The same places under both names of a renamed mailbox, with the item of each.
+select f.person, f.uidvalidity, f.uid, f.item, t.item from item_place f join item_place t
+  on t.mailbox = :into and t.person = f.person and t.uidvalidity = f.uidvalidity and t.uid = f.uid
+where f.mailbox = :from limit :limit
+
+-- name: place_forget
+delete from item_place where mailbox = :mailbox and person = :person and uidvalidity = :uidvalidity and uid = :uid
+
+-- name: ranges_again
+update seen_range set applied = 0 where mailbox = :mailbox
+
+-- name: item_collapse
+-- What waits for this message alone: it is told as another's.
+update notification set state = 4, cause = 'collapsed', ended = :now
+where state = 0 and seq in (select notification from notification_item where item = :item) and not exists (
+  select 1 from notification_item o join item i on i.seq = o.item
+  where o.notification = notification.seq and o.item <> :item and i.state = 0
+    and not exists (select 1 from told t where t.notification = o.notification and t.item = o.item))
+
+-- name: links_join
+insert or ignore into notification_item(notification, item)
+select notification, :into from notification_item where item = :item
+
+-- name: item_digest_join
+update item set digest = max(digest, coalesce((select f.digest from item f where f.seq = :item), 0)) where seq = :into
 
 -- name: places_seen
 update item_place set seen = 1 where item = :item
@@ -45,7 +96,7 @@ update item_place set gone = 1 where item = :item and mailbox = :mailbox
 
 -- name: items_of_message
 -- The same Message-ID: open, or young enough to be the other half of a move.
-select seq, state, opened, ended, own from item
+select seq, state, opened, ended, own, event <> 0 from item
 where person = :person and message_id = :message_id and message_id <> x'' order by seq desc limit 5
 
 -- name: item_write
@@ -53,8 +104,21 @@ insert into item(person, event, key, category, thread, message_id, opened, state
 values (:person, :event, :key, :category, :thread, :message_id, :opened, :state, :cause, :ended, :digest, :own, :mailbox_name, :summary)
 returning seq
 
+-- name: item_announce
+-- What only a copy or a move, or its owner's own act, had told of (event 0, own) is reported itself.
+update item set event = :event, key = :key, category = :category, thread = :thread, opened = :opened, own = :own,
+  message_id = case when :message_id <> x'' then :message_id else message_id end,
+  mailbox_name = :mailbox_name, summary = :summary, digest = max(digest, :digest) where seq = :item
+
+-- name: item_forget
+delete from item where seq = :item
+
+-- name: places_join
+update item_place set item = :into where item = :item
+
 -- name: item_decided
-update item set category = :category, digest = max(digest, :digest) where seq = :item
+-- What has stood in a digest does not stand in the next one.
+update item set category = :category, digest = case when digest = 2 then 2 else :digest end where seq = :item
 
 -- name: item_read
 select seq, person, event, key, category, thread, message_id, opened, state, cause, ended, digest, mailbox_name, summary
@@ -63,12 +127,30 @@ from item where seq = :item
 -- name: item_state
 update item set state = :state, cause = :cause, ended = :ended where seq = :item and state <> :state returning seq
 
+-- name: item_discarded
+-- Gone already, when it turned out where it went.
+update item set cause = :cause where seq = :item and state = 2 and cause <> :cause
+
 -- name: items_for_digest
 select seq, person, event, key, category, thread, message_id, opened, state, cause, ended, digest, mailbox_name, summary
-from item where person = :person and digest = 1 and state = 0 and opened > :after order by seq limit :limit
+from item where person = :person and digest = 1 and state = 0 and seq > :after order by seq limit :limit
 
 -- name: item_digested
 update item set digest = 2 where seq = :item
+
+-- name: notices_of
+-- Open ones about the same resource: `group` is where a message's Message-ID would be.
+select seq, event, category from item
+where person = :person and message_id = :group and message_id <> x'' and state = 0 limit 50
+
+-- name: notices_walk
+-- Those that stand in the next digest, in their order. `category in` is how SQLite recognises the partial index.
+select seq, event from item where person = :person and digest = 1 and state = 0 and seq > :after
+and category in ('quota.warning', 'quota.exceeded', 'quota.ok', 'security.login') order by seq limit :limit
+
+-- name: item_left_out
+-- Its wishes want it in no digest any more.
+update item set digest = 0 where seq = :item and digest = 1
 
 -- name: items_not_digested
 -- A digest that was not sent: what it listed waits for the next one again.
@@ -81,50 +163,58 @@ select 1 from item where person = :person and digest = 1 and state = 0 limit 1
 -- name: items_fetched
 -- POP3 fetched what stood in the INBOX before the session began.
 select distinct i.seq from item i join item_place p on p.item = i.seq
-where p.mailbox = :mailbox and p.person = :person and i.state = 0 and i.opened < :before limit :limit
+where p.mailbox = :mailbox and p.person = :person and p.gone = 0 and i.state = 0 and i.opened < :before limit :limit
 
 -- name: ranges_over
 select seq, lo, hi, op, cause, actor, modseq, occurred, received from seen_range
 where mailbox = :mailbox and uidvalidity = :uidvalidity and hi >= :uid and lo <= :uid
 
 -- name: ranges_open
-select seq, uidvalidity, lo, hi from seen_range where mailbox = :mailbox and applied = 0 order by seq limit :limit
+select seq, uidvalidity, max(lo, reached + 1), hi, op from seen_range
+where mailbox = :mailbox and applied = 0 order by seq limit :limit
 
 -- name: range_applied
-update seen_range set applied = 1 where seq = :range
+update seen_range set applied = 1, reached = 0 where seq = :range
+
+-- name: range_reached
+-- Applied so far: it goes on there.
+update seen_range set reached = :reached where seq = :range
 
 -- name: mailbox_read
 -- The last column: whether ranges of it are not yet applied.
-select id, store, name, uidvalidity, special, unseen, messages, uidnext, swept, append_since, append_count,
+select id, store, name, uidvalidity, special, unseen, messages, uidnext, swept, appended, created, renewed,
   exists (select 1 from seen_range r where r.mailbox = m.id and r.applied = 0) from mailbox m where id = :id
 
 -- name: mailbox_id
-select id, uidvalidity from mailbox where store = :store and owner = :owner and name = :name
+select id, uidvalidity, special from mailbox where store = :store and owner = :owner and name = :name
 
 -- name: mailbox_swept
 update mailbox set swept = :uidvalidity where id = :id
 
 -- name: mailbox_appended
-update mailbox set append_since = :since, append_count = :count where id = :id
+update mailbox set appended = :appended where id = :id
+
+-- name: mailbox_owned
+-- Whose the INBOX is: by all that was reported until then.
+update mailbox set created = case when created <= :until then 0 else created end,
+  renewed = case when renewed <= :until then 0 else renewed end where id = :id
 
 -- name: mailbox_unseen
 select owner, name, unseen from mailbox where owner = :owner and name = :name and deleted = 0
 
 -- name: item_notifications
--- What hangs on an item: waiting, in a sender's hands, or ended within the week where a phone may show it. An attempt
--- without a receipt that says otherwise may have been shown.
-select n.seq, n.id, n.state, n.medium, n.target,
-  exists(select 1 from notification_item l join item i on i.seq = l.item where l.notification = n.seq and i.state = 0),
-  n.state in (3, 7) or n.attempt > (select count(*) from receipt r where r.notification = n.seq
-    and r.outcome not in ('unknown_outcome', 'lapsed')),
-  n.repeats
-from notification_item k join notification n on n.seq = k.notification
+-- What hangs on an item: waiting, in a sender's hands, or ended within the week where a phone may show it.
+select n.seq, n.state from notification_item k join notification n on n.seq = k.notification
 where k.item = :item and (n.state in (0, 1, 2) or (n.state <> 6 and n.medium = 'push' and n.ended > :shown_since))
 
 -- name: flood_items
--- Interruptions of the appends of the last minute, whose grace may still be running.
-select i.seq from item i join item_place p on p.item = i.seq
-where p.mailbox = :mailbox and p.person = :person and i.own = 1 and i.opened > :since limit :limit
+-- Appends of the last minute, whose grace may still be running: among the last places, and those without a UID.
+select i.seq from (
+  select p.item from (select item from item_place where mailbox = :mailbox and person = :person and uidvalidity <> 0
+    order by uidvalidity desc, uid desc limit :last) p
+  union all
+  select item from item_place where mailbox = :mailbox and person = :person and uidvalidity = 0) f
+join item i on i.seq = f.item where i.own = 1 and i.opened >= :since limit :limit
 
 -- name: item_uncertain_places
 -- Places a range nobody has applied yet covers.

@@ -15,14 +15,17 @@ delete from journal where seq = :row and not exists (
   select 1 from inbox i where i.person = journal.owner and i.journal = journal.seq) returning 1
 
 -- name: walk_journal_text
-select seq, received, owner, body <> x'' from journal where seq > :after order by seq limit :limit
+select seq, received, owner, body <> x'', key from journal where seq > :after order by seq limit :limit
 
 -- name: journal_waits
--- Undecided, or told by a notification that waits, alone or with others.
+-- Undecided, or told by a notification that waits: one that stands for its message, or (quota, sign-ins) one that the
+-- decision names. By what hangs on the event, never through all that waits for its person.
 select :journal where exists (select 1 from inbox i where i.person = :owner and i.journal = :journal)
-  or exists (select 1 from notification n where n.person = :owner and n.state in (0, 1, 2) and (n.event = :journal
-    or exists (select 1 from notification_item l join item i on i.seq = l.item
-      where l.notification = n.seq and i.event = :journal)))
+  or exists (select 1 from decision d join notification_item l on l.item = d.item join notification n on n.seq = l.notification
+    where d.id = :decision and d.item <> 0 and n.state in (0, 1, 2))
+  or exists (with recursive p(at) as (select 1 union all select at + 16 from p where at < 4096)
+    select 1 from decision d join p on p.at < length(d.deliveries)
+    join notification n on n.id = substr(d.deliveries, p.at, 16) where d.id = :decision and n.state in (0, 1, 2))
 
 -- name: purge_journal_text
 update journal set body = x'' where seq = :row returning 1
@@ -56,6 +59,17 @@ select rowid, bucket from counter where rowid > :after order by rowid limit :lim
 
 -- name: purge_counter
 delete from counter where rowid = :row returning 1
+
+-- name: walk_mailbox
+-- One that exists has no age.
+select id, case when deleted > 0 then deleted else 9223372036854775807 end from mailbox where id > :after order by id limit :limit
+
+-- name: purge_mailbox
+-- Not while anything hangs on it, nor if there is one of that name again. Events and old names do not: they find it by
+-- its name, or find none.
+delete from mailbox where id = :row and deleted > 0
+  and not exists (select 1 from item_place p where p.mailbox = mailbox.id)
+  and not exists (select 1 from seen_range r where r.mailbox = mailbox.id) returning 1
 
 -- name: items_ended
 select seq from item where state <> 0 and ended <= :before limit :limit

@@ -5,12 +5,18 @@ on conflict(key) do update set until = excluded.until where event_key.until <= :
 returning key
 
 -- name: mailbox_report
--- Counts are the newest by modseq, else uidnext, else time (`modseq`, `counted`: of the last count); a smaller UIDVALIDITY is a late report of a mailbox that is no more.
+-- Counts are the newest by modseq, else uidnext, else time (`modseq`, `counted`: of the last count); a smaller UIDVALIDITY is
+-- a late report of a mailbox that is no more. A deleted one is there again by what happened later, or by a new
+-- UIDVALIDITY; that, and any UIDVALIDITY that rises, make it another mailbox (`renewed`).
 insert into mailbox(store, owner, name, uidvalidity, swept, special, unseen, messages, uidnext, modseq, counted)
-values (:store, :owner, :name, :uidvalidity, :uidvalidity, :special, :unseen, :messages, :uidnext, :modseq, :at)
+values (:store, :owner, :name, :uidvalidity, :uidvalidity, :special, :unseen, :messages, :uidnext, :modseq,
+  case when :unseen >= 0 or :messages >= 0 then :at else 0 end)
 on conflict(store, owner, name) do update set
   special = case when excluded.special <> '' then excluded.special else special end,
-  deleted = 0,
+  renewed = case when excluded.uidvalidity > uidvalidity and uidvalidity > 0
+    or deleted > 0 and (:at > deleted or :creates and :at = deleted) then :received else renewed end,
+  deleted = case when deleted = 0 or :at > deleted or :creates and :at = deleted or excluded.uidvalidity > uidvalidity
+    then 0 else deleted end,
   unseen = case when excluded.uidvalidity > uidvalidity then excluded.unseen
     when excluded.unseen >= 0 and not (excluded.uidvalidity > 0 and excluded.uidvalidity < uidvalidity) and
       case when excluded.modseq > 0 and modseq > 0 then excluded.modseq >= modseq
@@ -21,6 +27,7 @@ on conflict(store, owner, name) do update set
   modseq = case when excluded.uidvalidity > uidvalidity then excluded.modseq else max(modseq, excluded.modseq) end,
   uidnext = case when excluded.uidvalidity > uidvalidity then excluded.uidnext else max(uidnext, excluded.uidnext) end,
   counted = case when excluded.unseen >= 0 or excluded.messages >= 0 then max(counted, excluded.counted) else counted end,
+  created = case when :creates and excluded.uidvalidity = 0 then :received else created end,
   uidvalidity = max(uidvalidity, excluded.uidvalidity)
 returning id, uidvalidity
 
@@ -90,7 +97,9 @@ update mailbox_old_name set new_name = :new_name where store = :store and owner 
 delete from mailbox_old_name where store = :store and owner = :owner and name = :name
 
 -- name: mailbox_delete
-update mailbox set deleted = 1, unseen = 0, messages = 0 where store = :store and owner = :owner and name = :name
+-- Not by a late report of the one before it.
+update mailbox set deleted = :at, unseen = 0, messages = 0 where store = :store and owner = :owner and name = :name
+and not (:uidvalidity > 0 and :uidvalidity < uidvalidity)
 
 -- name: seen_range_write
 insert into seen_range(mailbox, uidvalidity, lo, hi, op, cause, actor, modseq, occurred, received)

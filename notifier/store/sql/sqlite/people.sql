@@ -20,7 +20,8 @@ update person set document = :document, document_rev = document_rev + 1, documen
 where id = :id and document_rev = :rev returning document_rev
 
 -- name: person_suspend
-update person set suspended_at = :now, rev = rev + 1, replan = 1 where id = :id
+-- As of that moment, once: what was registered since then holds.
+update person set suspended_at = :now, rev = rev + 1, replan = 1 where id = :id and suspended_at < :now
 
 -- name: person_confirm
 update person set suspended_at = 0, rev = rev + 1, replan = 1 where id = :id
@@ -59,9 +60,18 @@ select document, rev from layer where kind = :kind and name = :name
 insert into layer(kind, name, document, rev) values (:kind, :name, :document, 1)
 on conflict(kind, name) do update set document = excluded.document, rev = rev + 1 returning rev
 
--- name: layer_replan
--- Whoever has something waiting, a digest included, is planned again under the new layer.
-update person set replan = 1 where digest_due > 0 or id in (select person from notification where state in (0, 1, 2))
+-- name: person_walk
+select id from person where id > :after order by id limit :limit
+
+-- name: layer_mark
+-- Of these people, whoever a new layer may concern (`services.marking.Reach`): by what waits for them, by a notice in their
+-- next digest, or by the digest they have or may have. `category in` is how SQLite recognises the partial index.
+update person set replan = 1 where id > :after and id <= :last and replan = 0 and (
+  exists (select 1 from notification n where n.person = person.id and n.state in (0, 1, 2))
+  or exists (select 1 from item i where i.person = person.id and i.digest = 1 and i.state = 0
+    and i.category in ('quota.warning', 'quota.exceeded', 'quota.ok', 'security.login'))
+  or :reach >= 2 or :reach = 1 and (digest_due > 0 or length(document) > 0
+    or exists (select 1 from contact c where c.person = person.id)))
 
 -- name: device_read
 select d.id, d.platform, d.app, d.token, d.environment, d.name, d.registered, d.badge, d.privacy, d.fetch, d.locale,

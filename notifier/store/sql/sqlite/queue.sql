@@ -10,30 +10,81 @@ on conflict(id) do nothing returning seq, id
 -- `created` is when it was planned last.
 update notification set next_at = :next_at, expires_at = :expires_at, urgency = :urgency, privacy = :privacy, rev = :rev,
   layer_rev = :layer_rev, route = :route, category = :category, created = :created where id = :id and state = 0
+returning seq
 
 -- name: notification_link
 insert into notification_item(notification, item) values (:notification, :item) on conflict do nothing
 
--- name: notification_supersede
--- A newer push of the same collapse group on the same device carries what those waiting stood for.
+-- name: notification_before
+-- The newest of its collapse group before it that waits, is under way, or may be on the screen. A silent wake-up (privacy
+-- 0) and what is shown are no group. So far back is looked, for what was cancelled stands between them.
+select :notification, seq, state, next_at, privacy from (
+  select seq, state, next_at, privacy from notification
+  where target = :target and collapse = :collapse and collapse <> x'' and seq < :notification
+  order by seq desc limit :look) p
+where state in (0, 1, 2, 3, 7) and (privacy = 0) = (:privacy = 0) limit 1
+
+-- name: notification_after
+-- The newest of its collapse group after it, by the same rules, if anything of what it stands for was taken over: what
+-- was a dead letter when that came, and is replayed, still has to be told.
+select :notification, seq, state, next_at from (
+  select seq, state, next_at, privacy from notification
+  where target = :target and collapse = :collapse and collapse <> x'' and seq > :notification
+  order by seq desc limit :look) p
+where state in (0, 1, 2, 3, 7) and (privacy = 0) = (:privacy = 0) and (
+  not exists (select 1 from notification_item l where l.notification = :notification)
+  or exists (select 1 from notification_item l
+    join notification_item o on o.item = l.item and o.notification > l.notification
+    join notification n on n.seq = o.notification and n.target = :target and n.collapse = :collapse
+    where l.notification = :notification)) limit 1
+
+-- name: notification_carry
+-- What is still open of what the one before stands for, the newest first.
 insert or ignore into notification_item(notification, item)
-select :notification, l.item from notification_item l join notification n on n.seq = l.notification
-where n.target = :target and n.collapse = :collapse and n.collapse <> x'' and n.state = 0 and n.seq < :notification
+select :notification, l.item from notification_item l join item i on i.seq = l.item
+where l.notification = :before and i.state = 0 order by l.item desc limit :limit returning item
+
+-- name: notification_carries
+-- Whether it stands for anything open that the one before stands for.
+select 1 from notification_item l join notification_item o on o.notification = :before and o.item = l.item
+join item i on i.seq = l.item where l.notification = :notification and i.state = 0 limit 1
+
+-- name: notification_quieter
+-- It tells no more of what it took over than was allowed there.
+update notification set privacy = :privacy where seq = :seq and privacy > :privacy
 
 -- name: notification_superseded
-update notification set state = 4, cause = 'superseded', ended = :now
-where target = :target and collapse = :collapse and collapse <> x'' and state = 0 and seq < :notification
+update notification set state = 4, cause = 'superseded', ended = :now where seq = :seq and state = 0
 
 -- name: notification_cancel
-update notification set state = 4, cause = :cause, ended = :now where seq = :seq and state = 0 returning seq
+-- A code is a key: nothing of it stays. Nor does a mail that was to be repeated.
+update notification set state = 4, cause = :cause, ended = :now, frozen = x'',
+  params = case kind when 'code' then '{}' else params end
+where seq = :seq and state = 0 returning seq
 
 -- name: notification_retract
 update notification set retracted = 1, cause = :cause where seq = :seq and state in (1, 2)
 
--- name: notification_waiting
-select seq, id, person, event, kind, category, medium, route, target, collapse, state, next_at, attempt, expires_at,
-  urgency, privacy, rev, layer_rev, params, created, repeats, retracted, cause, frozen
-from notification where person = :person and state in (0, 1, 2)
+-- name: notification_walk
+-- One person's waiting rows in the order they were made: each state is read along notification_person and the three are
+-- merged, so that nothing is sorted and no row beyond the limit is looked at.
+select seq, id, event, kind, state from notification
+where person = :person and state in (0, 1, 2) and state = 0 and seq between :from and :until
+union all select seq, id, event, kind, state from notification
+where person = :person and state in (0, 1, 2) and state = 1 and seq between :from and :until
+union all select seq, id, event, kind, state from notification
+where person = :person and state in (0, 1, 2) and state = 2 and seq between :from and :until
+order by seq limit :limit
+
+-- name: notification_newest
+select coalesce(max(seq), 0) from notification
+
+-- name: notification_stands_for
+-- The items it is to tell of, with the events that opened them; an item that is forgotten is no open one.
+select l.item, coalesce(i.event, 0), coalesce(i.state, 2) from notification_item l left join item i on i.seq = l.item
+where l.notification = :notification and l.item > :after
+  and not exists (select 1 from told t where t.notification = l.notification and t.item = l.item)
+order by l.item limit :limit
 
 -- name: notification_bump
 -- What no wish plans (tests, codes, notices) only follows the revision.
@@ -47,20 +98,31 @@ from notification where seq = :seq
 -- name: notification_open_count
 select count(*) from notification_item l join item i on i.seq = l.item where l.notification = :notification and i.state = 0
 
--- name: notification_events
--- Events that still wait: those of open items, and those without an item (quota, sign-in).
-select i.event from notification_item l join item i on i.seq = l.item
-join notification n on n.seq = l.notification
-where n.person = :person and n.state in (0, 1, 2) and i.state = 0 and i.event > :after
-union
-select n.event from notification n where n.person = :person and n.state in (0, 1, 2) and n.event > :after
-and not exists (select 1 from notification_item l where l.notification = n.seq)
-order by 1 limit :limit
+-- name: notification_tells_else
+-- What one that waits is to tell of beside this item.
+select 1 from notification_item l join item i on i.seq = l.item
+where l.notification = :notification and l.item <> :item and i.state = 0
+  and not exists (select 1 from told t where t.notification = l.notification and t.item = l.item) limit 1
+
+-- name: notification_standing
+-- Whether anything it stands for is open (of one that no phone shows: anything it is to tell of), and whether a phone
+-- may show it: an attempt without a receipt that says otherwise may have been shown.
+select n.seq, n.id, n.state, n.medium, n.target,
+  exists (select 1 from notification_item l join item i on i.seq = l.item where l.notification = n.seq and i.state = 0
+    and (n.shown or not exists (
+      select 1 from told t where t.notification = l.notification and t.item = l.item))),
+  n.shown, n.repeats
+from (select seq, id, state, medium, target, repeats, state in (3, 7) or attempt > (select count(*) from receipt r
+  where r.notification = notification.seq and r.outcome not in ('unknown_outcome', 'lapsed')) as shown
+  from notification where seq = :seq) n
 
 -- name: notification_heir
 -- What waits in the place of one that was superseded.
-select w.id from notification n join notification w on w.target = n.target and w.collapse = n.collapse and w.state = 0
-where n.id = :id and n.state = 4 and n.cause = 'superseded' and n.collapse <> x'' and w.collapse <> x''
+select p.id from (
+  select h.id, h.state from notification n join notification h on h.target = n.target and h.collapse = n.collapse
+  where n.id = :id and n.state = 4 and n.cause = 'superseded' and n.collapse <> x'' and h.collapse <> x'' and h.seq > n.seq
+  order by h.seq desc limit 100) p
+where p.state = 0 limit 1
 
 -- name: queue_claim
 -- `in (0, 1, 2)` is how SQLite recognises the partial index.
@@ -83,24 +145,28 @@ update notification set next_at = 0 where seq in (
 
 -- name: queue_check
 -- Still this attempt's, still in its lease, not retracted, and planned under the revisions that hold now; then the number
--- for the badge: unknown (-1) if one of the accounts bound to the device is.
+-- for the badge: unknown (-1) if one of the accounts bound to the device is. A person who is gone has no revision. Of a
+-- later attempt, whether an earlier one may have been shown.
 select n.seq, n.retracted, n.rev = p.rev and n.layer_rev = :layer_rev, p.rev, coalesce(
-  (select case when min(b.unseen) < 0 then -1 else sum(b.unseen) end from binding b where b.device = n.target), -1)
-from notification n join person p on p.id = n.person
+  (select case when min(b.unseen) < 0 then -1 else sum(b.unseen) end from binding b where b.device = n.target), -1),
+  n.attempt, case when n.attempt > 1 then n.attempt - 1 > (select count(*) from receipt r where r.notification = n.seq
+    and r.outcome not in ('unknown_outcome', 'lapsed')) else 0 end
+from notification n left join person p on p.id = n.person
 where n.seq = :seq and n.attempt = :attempt and n.state = 1 and n.next_at > :now
 
 -- name: queue_items
--- The open items it stands for, newest first; of each whether a range nobody has applied yet covers one of its places, and
--- where it stands.
+-- The open items it stands for, newest first; of each whether a range nobody has applied yet covers one of its places,
+-- whether it was told already, and where it stands.
 select l.notification, exists (select 1 from item_place q join seen_range r on r.applied = 0 and r.mailbox = q.mailbox
     and r.uidvalidity = q.uidvalidity and r.hi >= q.uid and r.lo <= q.uid where q.item = i.seq),
+  exists (select 1 from told t where t.notification = l.notification and t.item = l.item),
   coalesce(m.name, ''), coalesce(p.uidvalidity, 0), coalesce(p.uid, 0),
   i.seq, i.person, i.event, i.key, i.category, i.thread, i.message_id, i.opened, i.state, i.cause, i.ended, i.digest,
   i.mailbox_name, i.summary
 from notification_item l join item i on i.seq = l.item
 left join item_place p on p.rowid = (select q.rowid from item_place q where q.item = i.seq and q.gone = 0 limit 1)
 left join mailbox m on m.id = p.mailbox
-where l.notification = :notification and i.state = 0 order by i.seq desc limit :limit
+where l.notification = :notification and i.state = 0 order by l.item desc limit :limit
 
 -- name: queue_handover
 update notification set state = 2, next_at = :lease, frozen = :frozen, reference = :reference
@@ -115,7 +181,8 @@ where seq = :seq and attempt = :attempt and state in (1, 2) returning seq
 update notification set state = :state, next_at = :next_at, ended = :ended, repeats = :repeats, urgency = :urgency,
   cause = case when :cause <> '' then :cause else cause end,
   frozen = case when :keep_frozen then frozen else x'' end,
-  reference = case when :reference <> '' then :reference else reference end
+  reference = case when :reference <> '' then :reference else reference end,
+  params = case when kind = 'code' and :ended > 0 then '{}' else params end
 where seq = :seq and attempt = :attempt and state in (1, 2) returning seq, retracted
 
 -- name: queue_accepted
@@ -125,13 +192,55 @@ where seq = :seq and attempt = :attempt and state = 1 and retracted = 0 returnin
 
 -- name: queue_stop
 -- Ended by its own sender after the last check: nothing was tried, so the attempt does not count.
-update notification set state = :state, next_at = 0, ended = :ended, attempt = attempt - 1, cause = :cause, frozen = x''
-where seq = :seq and attempt = :attempt and state in (1, 2) returning seq
+update notification set state = :state, next_at = 0, ended = :ended, attempt = attempt - 1, cause = :cause, frozen = x'',
+  params = case kind when 'code' then '{}' else params end
+where seq = :seq and attempt = :attempt and state = 1 returning seq
 
--- name: notification_perhaps_shown
--- More attempts than answers that say what became of one.
-select seq from notification n where n.seq = :seq and n.attempt > (select count(*) from receipt r
-  where r.notification = n.seq and r.outcome not in ('unknown_outcome', 'lapsed'))
+-- name: queue_end
+-- Ended without an attempt: what it would have said goes with it. Of what was handed over, only that nobody knows.
+update notification set state = :state, next_at = 0, ended = :now, frozen = x'', params = '{}',
+  cause = case when :cause <> '' then :cause else cause end
+where seq = :seq and attempt = :attempt and (state in (0, 1) or (state = 2 and :state = 7)) returning seq
+
+-- name: queue_routes
+-- From route to route by the index: there are a handful.
+with recursive p(route) as (
+  select (select route from notification where state in (0, 1, 2) order by route limit 1)
+  union all
+  select (select n.route from notification n where n.state in (0, 1, 2) and n.route > p.route order by n.route limit 1)
+  from p where p.route is not null)
+select route from p where route is not null limit :limit
+
+-- name: queue_due
+-- What is due on one route, the longest first: to be looked through, from (`after`, `seq`) on.
+select seq, next_at, expires_at, state from notification
+where route = :route and state in (0, 1, 2) and next_at <= :now and (next_at, seq) > (:after, :seq)
+order by next_at, seq limit :limit
+
+-- name: store_probe
+-- Writes the first page of the file («noti», whatever stood there): the cheapest commit that needs the disk.
+pragma application_id = 1852798057
+
+-- name: queue_waiting
+-- How many of the first so many of one route are due or have been tried, and since when the first of those waits.
+select count(*), coalesce(sum(late), 0), coalesce(min(case when late then since end), 0) from (
+  select attempt > 0 or next_at <= :now as late, case when attempt > 0 then created else next_at end as since
+  from notification where route = :route and state in (0, 1, 2) order by next_at limit :limit) p
+
+-- name: notification_doubts
+-- How many more attempts than answers that say what became of one.
+select n.attempt - (select count(*) from receipt r
+  where r.notification = n.seq and r.outcome not in ('unknown_outcome', 'lapsed')) from notification n where n.seq = :seq
+
+-- name: quota_notifications
+-- What says that a mailbox is full, with the columns of `notification_standing` and its category and parameters. `category in`
+-- is how SQLite recognises the partial index.
+select n.seq, n.id, n.state, n.medium, n.target, 0,
+  n.state in (3, 7) or n.attempt > (select count(*) from receipt r where r.notification = n.seq
+    and r.outcome not in ('unknown_outcome', 'lapsed')),
+  n.repeats, n.category, n.params
+from notification n where n.person = :person and n.category in ('quota.warning', 'quota.exceeded')
+and (n.state in (0, 1, 2) or (n.state <> 6 and n.medium = 'push' and n.ended > :shown_since))
 
 -- name: receipt_write
 insert into receipt(notification, attempt, at, outcome, code) values (:notification, :attempt, :at, :outcome, :code)
@@ -148,28 +257,50 @@ on conflict(id) do update set verdict = excluded.verdict, deliveries = excluded.
 where :again
 
 -- name: undo_read
-select device, dismiss, below, badge, next_at, attempt, state from undo where device = :device
+select dismiss, below from undo where device = :device
 
 -- name: undo_write
-insert into undo(device, dismiss, below, badge, next_at, attempt, state) values (:device, :dismiss, :below, :badge, :next_at, 0, 0)
-on conflict(device) do update set dismiss = excluded.dismiss, below = excluded.below, badge = max(badge, excluded.badge),
-  next_at = case when state = 1 then undo.next_at else min(undo.next_at, excluded.next_at) end
+-- One that a provider made wait (2) is not hurried by what is added. A device that is gone is told nothing.
+insert into undo(device, route, dismiss, below, badge, next_at, attempt, state)
+select d.id, d.platform || '.' || d.app, :dismiss, :below, :badge, :next_at, 0, 0 from device d where d.id = :device
+on conflict(device) do update set route = excluded.route, dismiss = excluded.dismiss, below = excluded.below,
+  badge = max(undo.badge, excluded.badge),
+  next_at = case when undo.state = 0 then min(undo.next_at, excluded.next_at) else undo.next_at end
 
 -- name: undo_claim
 update undo set state = 1, attempt = attempt + 1, next_at = :lease where device in (
-  select device from undo where next_at <= :now order by next_at limit :limit)
+  select device from undo where route = :route and next_at <= :now order by next_at limit :limit)
 returning device, dismiss, below, badge, attempt
 
--- name: undo_later
-update undo set state = 0, next_at = :next_at where device = :device and attempt = :attempt
-
--- name: undo_done
--- What was added while it was under way stays.
-delete from undo where device = :device and attempt = :attempt and dismiss = :dismiss and below = :below
+-- name: undo_held
+-- Still in the hands of whoever claimed it until then: the end of a lease tells claims apart.
+select dismiss, below, badge from undo where device = :device and state = 1 and next_at = :lease
 
 -- name: undo_rest
-update undo set state = 0, next_at = :next_at, dismiss = :dismiss, below = :below, badge = :badge
-where device = :device and attempt = :attempt
+update undo set state = :state, next_at = :next_at, attempt = :attempt, dismiss = :dismiss, below = :below, badge = :badge
+where device = :device
+
+-- name: undo_drop
+delete from undo where device = :device
+
+-- name: undo_places
+-- Every place of every message that a notification stands for.
+select n.id, p.mailbox, p.person, p.uidvalidity, p.uid from notification n
+join notification_item l on l.notification = n.seq join item_place p on p.item = l.item where n.id = :id
+
+-- name: undo_below
+-- The mailbox's name, and the UID below which everything of that person in it is read or gone: the lowest that is open,
+-- else the one after the highest. It is asked only where a device has more to take back than can be listed.
+select m.name, coalesce(
+  (select p.uid from item_place p join item i on i.seq = p.item where p.mailbox = :mailbox and p.person = :person
+    and p.uidvalidity = :uidvalidity and p.seen = 0 and p.gone = 0 and i.state = 0 order by p.uid limit 1),
+  (select max(p.uid) + 1 from item_place p where p.mailbox = :mailbox and p.person = :person
+    and p.uidvalidity = :uidvalidity), 0)
+from mailbox m where m.id = :mailbox
+
+-- name: undo_unserved
+-- At a start: whatever no channel carries any more.
+delete from undo where route not in (select value from json_each(:routes)) returning 1
 
 -- name: binding_unseen
 update binding set unseen = :unseen where person = :person and unseen <> :unseen returning person, device
@@ -191,11 +322,13 @@ on conflict(person, name, bucket) do update set n = n + 1
 select coalesce(sum(n), 0), :person from counter where person = :person and name = :name and bucket >= :since
 
 -- name: quota_read
-select root, resource, level, told, refused from quota_state where owner = :owner
+select root, resource, level, told, refused, maximum from quota_state where owner = :owner
 
 -- name: quota_write
-insert into quota_state(owner, root, resource, level, told, refused) values (:owner, :root, :resource, :level, :told, :refused)
-on conflict(owner, root, resource) do update set level = excluded.level, told = excluded.told, refused = excluded.refused
+insert into quota_state(owner, root, resource, level, told, refused, maximum)
+values (:owner, :root, :resource, :level, :told, :refused, :maximum)
+on conflict(owner, root, resource) do update set level = excluded.level, told = excluded.told, refused = excluded.refused,
+  maximum = excluded.maximum
 
 -- name: sign_in_read
 select network, service, first, told from sign_in where person = :person and (network = :network or network = :admin)
@@ -210,6 +343,19 @@ on conflict(person, name) do nothing returning due
 
 -- name: slot_state
 update digest_slot set state = :state where person = :person and notification = :notification
+
+-- name: digests_over
+-- One person's digests that wait past their time, with the columns of `notification_read`.
+select n.seq, n.id, n.person, n.event, n.kind, n.category, n.medium, n.route, n.target, n.collapse, n.state, n.next_at,
+  n.attempt, n.expires_at, n.urgency, n.privacy, n.rev, n.layer_rev, n.params, n.created, n.repeats, n.retracted, n.cause,
+  n.frozen
+from digest_slot s join notification n on n.id = s.notification
+where s.person = :person and s.state = 'claimed' and n.state = 0 and n.expires_at <= :now
+
+-- name: slot_emptied
+-- Of a digest; any other notification is in no slot.
+update digest_slot set state = 'empty' where (person, notification) = (
+  select person, id from notification where seq = :seq and kind = 'digest')
 
 -- name: notification_link_count
 select count(*) from notification_item where notification = :notification
@@ -229,12 +375,6 @@ select n.state, n.cause, n.created, n.ended,
   coalesce((select r.code from receipt r where r.notification = n.seq order by r.seq desc limit 1), '')
 from notification n where n.id = :id
 
--- name: notification_earliest
--- Of those that have one to supersede, when the earliest was due.
-select :notification, min(next_at) from notification
-where target = :target and collapse = :collapse and collapse <> x'' and state = 0 and seq < :notification
-having min(next_at) is not null
-
 -- name: notification_due
 update notification set next_at = :next_at where seq = :seq and state = 0
 
@@ -243,5 +383,8 @@ select seq, id, person, event, kind, category, medium, route, target, collapse, 
   urgency, privacy, rev, layer_rev, params, created, repeats, retracted, cause, frozen
 from notification where id = :id
 
--- name: decision_deliveries
-select deliveries from decision where id = :id
+-- name: decision_kept
+select deliveries, verdict from decision where id = :id
+
+-- name: decision_amend
+update decision set verdict = :verdict where id = :id

@@ -1,0 +1,88 @@
+"""Notifications that a fault of our own keeps from being handed over or settled: tried again a few times, then parked.
+
+Without this a push whose settlement fails would be brought again at the end of each lease until it expires. The counts
+are this process's: who starts it anew, perhaps with the fault mended, has it tried anew.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+import structlog
+
+from notifier.engine.lifecycle import parked
+from notifier.errors import StoreUnavailable
+from notifier.model.notification import Outcome
+from notifier.services.settling import write_settlement
+from notifier.store.database import Database, Transaction
+from notifier.store.people import People
+from notifier.store.queue import Queued
+
+log = structlog.get_logger()
+
+TRIES_MAX = 3
+"""Failures of one notification, hand-overs and settlements together, after which it is a dead letter."""
+REMEMBERED_MAX = 10_000
+"""Notifications whose failures are counted; beyond, the oldest begin anew."""
+
+
+class Trouble(msgspec.Struct):
+    """What is remembered of one row."""
+
+    errors: list[str] = []
+    """Their classes."""
+    outcome: Outcome | None = None
+    """The provider's, which could not be written down."""
+
+
+class Parking:
+    """One route's failures, and the end of those that go on failing."""
+
+    def __init__(self, database: Database, people: People) -> None:
+        self._database = database
+        self._people = people
+        self._troubles: dict[int, Trouble] = {}
+
+    def failed(self, found: Queued, error: Exception, outcome: Outcome | None = None) -> bool:
+        """Remembers it, with the answer that could not be settled; True if it should not be tried again but parked."""
+        seq, route = found.notification.seq, found.notification.route
+        trouble = self._troubles.pop(seq, None) or Trouble()
+        trouble.errors.append(type(error).__name__)
+        trouble.outcome = outcome or trouble.outcome
+        self._troubles[seq] = trouble
+        if len(self._troubles) > REMEMBERED_MAX:
+            del self._troubles[next(iter(self._troubles))]
+        tries = len(trouble.errors)
+        log.error("neither handed over nor settled", route=route, notification=seq, tries=tries, exc_info=error)
+        return tries >= TRIES_MAX
+
+    def holds(self, found: Queued) -> bool:
+        """Whether it must not be handed over: the provider has answered, or it has failed often enough."""
+        trouble = self._troubles.get(found.notification.seq)
+        return trouble is not None and (trouble.outcome is not None or len(trouble.errors) >= TRIES_MAX)
+
+    async def park(self, found: Queued, now: datetime) -> None:
+        """Ends it as a dead letter, an SMS that may have left as unknown. Where even that fails, it is left to its
+        lease, at whose end it is parked and not sent. Raises StoreUnavailable."""
+        notification, trouble = found.notification, self._troubles[found.notification.seq]
+        settlement = parked(notification, trouble.outcome, trouble.errors[-1], now)
+
+        async def work(tx: Transaction) -> None:
+            await write_settlement(tx, found, settlement, self._people, now)
+
+        try:
+            await self._database.transact(work)
+        except StoreUnavailable:
+            raise
+        except Exception as failure:
+            log.error("not even parked", route=notification.route, notification=notification.seq, exc_info=failure)
+        else:
+            del self._troubles[notification.seq]
+            log.error(
+                "parked: needs the operator",
+                route=notification.route,
+                notification=str(notification.id),
+                state=settlement.state.name.lower(),
+                error=settlement.code,
+            )

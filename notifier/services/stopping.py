@@ -1,0 +1,43 @@
+"""What does not go after all: given back to the queue, or ended, before its attempt was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from notifier.engine.lifecycle import Settlement, unsent
+from notifier.model.instant import micros
+from notifier.model.item import Cause
+from notifier.model.notification import Notification
+from notifier.model.preference import Medium
+from notifier.store import collapse, queue
+from notifier.store.database import Transaction
+
+
+async def release(tx: Transaction, notifications: Iterable[Notification], due: datetime, now: datetime) -> None:
+    """Back to available without an attempt counted: nothing was tried. A push that gave way to a newer one ends."""
+    given = [*notifications]
+    gone = await collapse.gave_way(tx, [(one, due) for one in given])
+    back = [{"seq": one.seq, "attempt": one.attempt, "next_at": micros(due)} for one in given if one.seq not in gone]
+    await tx.many("queue_release", back)
+    ended = [(one, unsent(one, Cause.SUPERSEDED, now)) for one in given if one.seq in gone]
+    await tx.many("queue_stop", [stop_row(one, end, now) for one, end in ended])
+
+
+def stop_row(notification: Notification, end: Settlement, now: datetime) -> dict[str, object]:
+    """For `queue_stop`: ended by its own sender, nothing tried."""
+    return {
+        "seq": notification.seq,
+        "attempt": notification.attempt,
+        "state": int(end.state),
+        "ended": micros(now),
+        "cause": end.cause.value if end.cause else "",
+    }
+
+
+async def take_back_doubtful(tx: Transaction, notification: Notification, cause: Cause | None, now: datetime) -> None:
+    """A cancelled push whose earlier try may be on the screen is dismissed there, unless a newer one replaces it."""
+    if notification.medium is not Medium.PUSH or cause is Cause.SUPERSEDED:
+        return
+    if await queue.doubts(tx, notification.seq):
+        await queue.dismiss(tx, notification.target, [str(notification.id)], now, badge=True)

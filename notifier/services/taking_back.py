@@ -1,0 +1,31 @@
+"""Taking back: what waits is cancelled, and what was shown is dismissed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from notifier.model.instant import micros
+from notifier.model.item import Cause
+from notifier.model.notification import State
+from notifier.store import queue
+from notifier.store.database import Transaction
+from notifier.store.items import Change
+
+UNDO_MERGE = timedelta(seconds=2)
+"""Dismissals and badges of a device are gathered this long."""
+
+
+async def take_back(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
+    """Cancels what waits for items that are open no more, and queues the dismissal of what was shown."""
+    for device, ids in (await queue.retract(tx, changes, now)).items():
+        await queue.dismiss(tx, device, ids, now + UNDO_MERGE, badge=True)
+
+
+async def silence(tx: Transaction, item: int, cause: Cause, now: datetime) -> None:
+    """He has seen it: what still waited to interrupt is cancelled; badge and digest keep it."""
+    params = {"item": item, "shown_since": micros(now)}
+    for seq, state in await tx.rows("item_notifications", params):
+        beside = {"notification": seq, "item": item}
+        if state == State.AVAILABLE and not await tx.rows("notification_tells_else", beside):
+            await queue.cancel(tx, seq, cause, now)

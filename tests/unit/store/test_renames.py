@@ -1,0 +1,110 @@
+"""A rename that other reports overtook: one mailbox under two names for a while, and one message in each place."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.model.event import Event, UidSet
+from notifier.model.item import ItemState
+from tests.factories import ANN, NOON, event, summary
+from tests.pipeline import PUSH, Pipeline, play
+
+RENAME = event("MailboxRename", mailbox="Job", old_mailbox="Work", uidvalidity=5, timestamp=NOON)
+
+
+def mail(mailbox: str, uid: int = 1, *, by_id: bool = True, **fields: Any) -> Event:
+    """Known by its Message-ID too, or only by its place."""
+    letter = summary(message_id=f"<{uid}@example.net>" if by_id else "", thread="")
+    return event("MessageNew", mailbox=mailbox, uid=uid, uidvalidity=5, message=letter, **fields)
+
+
+def read(mailbox: str, uid: int = 1) -> Event:
+    when = NOON + timedelta(minutes=1)
+    return event(
+        "MessageRead", mailbox=mailbox, uid=0, uidset=UidSet.of([(uid, uid)]), uidvalidity=5, timestamp=when, user=ANN
+    )
+
+
+def nowhere(line: Pipeline) -> int:
+    """Places in a mailbox that is no more."""
+    count: int = line.one("select count(*) from item_place where mailbox not in (select id from mailbox)")
+    return count
+
+
+@pytest.mark.parametrize("by_id", [True, False], ids=["one by its Message-ID", "one only by its place"])
+def test_a_message_reported_under_both_names_is_one_in_one_place(tmp_path: Path, by_id: bool) -> None:
+    """Told once, and gone from the digest when it is read: nothing stands for it in a place nobody can reach."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        for reported in (mail("Work", by_id=by_id), mail("Job", by_id=by_id), RENAME):
+            await line.report(reported)
+            await line.decide()
+        assert nowhere(line) == 0
+        assert line.rows("select uid from item_place") == [(1,)]
+        assert line.rows("select state, digest from item") == [(ItemState.OPEN, 1)]
+        await line.run(3)
+        assert len(line.channels[PUSH].handed) == 1
+        await line.report(read("Job"))
+        await line.run(1)
+        assert line.rows("select state from item") == [(ItemState.SEEN,)]
+        assert line.rows("select count(*) from undo") == [(1,)]
+
+    play(tmp_path, scenario)
+
+
+def test_read_under_the_new_name_before_the_rename_is_read(tmp_path: Path) -> None:
+    """The read has been applied already, to a place that gives way."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        for reported in (mail("Work", by_id=False), mail("Job", by_id=False), read("Job"), RENAME):
+            await line.report(reported)
+            await line.decide()
+        assert line.rows("select state from item") == [(ItemState.SEEN,)]
+        await line.run(3)
+        assert line.channels[PUSH].handed == []
+
+    play(tmp_path, scenario)
+
+
+def test_each_of_many_places_is_joined(tmp_path: Path) -> None:
+    """Those reported under one name only keep their item."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        for reported in (
+            *(mail("Work", uid, by_id=False) for uid in (1, 2, 3)),
+            *(mail("Job", uid, by_id=False) for uid in (2, 3, 4)),
+            RENAME,
+        ):
+            await line.report(reported)
+            await line.decide()
+        assert nowhere(line) == 0
+        assert line.rows("select uid, count(*) from item_place group by uid") == [(uid, 1) for uid in (1, 2, 3, 4)]
+        assert line.one("select count(*) from item") == 4
+        await line.run(3)
+        assert len(line.channels[PUSH].handed) == 4
+
+    play(tmp_path, scenario)
+
+
+def test_a_deleted_mailboxs_name_taken_by_another_deletes_nothing_of_that(tmp_path: Path) -> None:
+    """Both were reported before either was decided."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(mail("Job", 1, by_id=False), mail("Work", 2, by_id=False))
+        await line.decide()
+        await line.report(event("MailboxDelete", mailbox="Job", uidvalidity=5, timestamp=NOON), RENAME)
+        await line.decide()
+        assert line.rows("select state, cause from item order by seq") == [
+            (ItemState.GONE, "mailbox_deleted"),
+            (ItemState.OPEN, ""),
+        ]
+
+    play(tmp_path, scenario)
