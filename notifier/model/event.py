@@ -46,7 +46,6 @@ class EventType(StrEnum):
 EVENT_TYPES = {member.value.lower(): member for member in EventType}
 """Event names compare case-insensitively (Dovecot says `messageNew` and `MailboxUnsubscribe`)."""
 
-DELIVERED = frozenset({EventType.MESSAGE_NEW})
 ARRIVALS = frozenset({EventType.MESSAGE_NEW, EventType.MESSAGE_APPEND})
 REMOVALS = frozenset({EventType.MESSAGE_EXPUNGE, EventType.MESSAGE_EXPIRE})
 FLAG_CHANGES = frozenset({EventType.MESSAGE_READ, EventType.MESSAGE_TRASH, EventType.FLAGS_SET, EventType.FLAGS_CLEAR})

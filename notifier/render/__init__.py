@@ -116,12 +116,6 @@ class Renderer:
         context = {key: content.get(key, "") for key in PAGES[name]}
         return self._render(locale, "pages", f"{name}.html", context)
 
-    def negotiate(self, accept_language: str) -> str:
-        """The best language tag for an Accept-Language header (RFC 9110 §12.5.4); `en` if none fits."""
-        weighed = sorted(_weighed(accept_language), key=lambda entry: -entry[0])
-        known = (tag for _, tag in weighed if any(part in self._languages for part in _narrower(tag)))
-        return next(known, DEFAULT_LOCALE)
-
     def _mail(self, locale: str, category: str, head: dict[str, Any], body: dict[str, Any]) -> Rendered:
         subject = self._line(locale, category, "email.subject.txt", head)
         return Rendered(
@@ -236,13 +230,3 @@ def _wordings(category: str) -> Iterator[str]:
     elif "." in category:
         yield f"{category.partition('.')[0]}.new"
         yield "mail.new"
-
-
-def _weighed(accept_language: str) -> Iterator[tuple[float, str]]:
-    for entry in accept_language[:500].split(","):
-        tag, _, parameter = entry.strip().partition(";")
-        _, _, weight = parameter.partition("q=")
-        try:
-            yield (float(weight) if weight else 1.0), tag.strip()
-        except ValueError:
-            continue

@@ -119,6 +119,7 @@ class SqliteDatabase:
         async def probe(tx: Transaction) -> None:
             await tx.rows("store_probe", {})
 
+        self._file.check()
         if full := self._file.full():
             raise StoreUnavailable(full)
         await self.transact(probe)
@@ -212,7 +213,7 @@ class SqliteDatabase:
         try:
             written = self._writer.total_changes()
             answers = self._answers(group)
-            self._file.check()
+            self._file.check_at(asyncio.get_running_loop().time())
             commit = asyncio.get_running_loop().run_in_executor(self._committer, self._writer.execute, "commit")
             try:
                 await asyncio.shield(commit)

@@ -21,7 +21,7 @@ from notifier.engine.identity import person_id
 from notifier.errors import StoreUnavailable
 from notifier.model.notification import State
 from notifier.model.preference import Medium
-from notifier.store import sqlite
+from notifier.store import disk, sqlite
 from notifier.store.database import Transaction
 from notifier.store.sqlite import SqliteDatabase
 from tests.e2e.service import SOURCE, message_new, message_read
@@ -89,6 +89,7 @@ TROUBLES = {"full": full, "read-only": read_only, "locked": locked, "moved": mov
 @pytest.fixture(autouse=True)
 def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(disk, "CHECK_EVERY_S", 0.0)
 
 
 def play(folder: Path, scenario: Callable[[Traveller, SqliteDatabase], Awaitable[None]]) -> None:

@@ -340,21 +340,6 @@ def test_a_language_is_narrowed_then_widened(tag: str, title: str) -> None:
     assert RENDERER.push("mail.new", material(locale=tag, privacy=Privacy.COUNT)).title == title
 
 
-@pytest.mark.parametrize(
-    ("header", "tag"),
-    [
-        ("de-AT,de;q=0.9,en;q=0.8", "de-AT"),
-        ("fr,de;q=0.5", "de"),
-        ("en;q=0.1,de;q=0.2", "de"),
-        ("fr", "en"),
-        ("", "en"),
-        ("*;q=x, ,;;", "en"),
-    ],
-)
-def test_a_browsers_languages_are_weighed(header: str, tag: str) -> None:
-    assert RENDERER.negotiate(header) == tag
-
-
 def test_times_are_the_readers_and_a_zone_nobody_knows_is_utc() -> None:
     berlin = Moment(AT, zone_of("Europe/Berlin"), locale_of("de"))
     assert (berlin.time, berlin.full, berlin.date) == ("08:12", "24.11.2026, 08:12", "Dienstag, 24. November 2026")

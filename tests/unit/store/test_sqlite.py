@@ -16,9 +16,9 @@ import apsw
 import pytest
 
 from notifier.errors import InUse, StoreUnavailable
-from notifier.store import sqlite
+from notifier.store import disk, sqlite
 from notifier.store.database import Row, Transaction, Work
-from notifier.store.disk import FREE_BYTES_MIN
+from notifier.store.disk import FREE_BYTES_MIN, OpenedFile
 from notifier.store.opening import copy_database
 from notifier.store.sqlite import Deferred, SqliteDatabase
 
@@ -160,8 +160,11 @@ def test_a_disk_with_hardly_any_room_left_counts_as_full(
 
 
 @pytest.mark.parametrize("names", [("n.db", "n.db-wal", "n.db-shm"), ("n.db",), ("n.db-wal",)], ids=" ".join)
-def test_nothing_is_written_into_files_that_were_moved_away(tmp_path: Path, names: Sequence[str]) -> None:
+def test_nothing_is_written_into_files_that_were_moved_away(
+    tmp_path: Path, names: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nor into others under the same names; it goes on when they are back."""
+    monkeypatch.setattr(disk, "CHECK_EVERY_S", 0.0)
 
     async def scenario() -> None:
         async with running(tmp_path / "n.db") as database:
@@ -180,6 +183,19 @@ def test_nothing_is_written_into_files_that_were_moved_away(tmp_path: Path, name
             assert [len(await database.transact(adding(key))) for key in (b"a", b"b")] == [0, 1]
 
     asyncio.run(scenario())
+
+
+def test_the_names_are_looked_at_once_a_second_and_each_time_while_something_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "n.db").touch()
+    file = OpenedFile(tmp_path / "n.db")
+    file.check_at(0.0)
+    (tmp_path / "n.db").rename(tmp_path / "away.db")
+    file.check_at(0.9)
+    for now in (1.0, 1.1):
+        with pytest.raises(StoreUnavailable):
+            file.check_at(now)
+    (tmp_path / "away.db").rename(tmp_path / "n.db")
+    file.check_at(1.2)
 
 
 # Strangers: the lock on the file keeps other services away, not somebody with the sqlite3 shell.
