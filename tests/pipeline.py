@@ -49,6 +49,8 @@ from tests.factories import NOON
 
 SOURCE = SourceRules(name="mail1", store="mail", domains=("example.org",))
 PUSH = "apns.ios-mail"
+RENDERER = Renderer()
+"""Compiled once: that takes longer than most scenarios."""
 SENDING = Sending.of("Notifications <notify@example.org>", (b"k" * 32,), "https://notify.example.org")
 GRACE = {"time_zone": "Europe/Berlin", "timing": {"grace": "2s", "active_grace": "2s"}}
 """The deployment's document unless a test brings its own."""
@@ -136,7 +138,7 @@ class Pipeline:
         self.journal = Journal(database, self.people.erasure_mark)
         self.senders: dict[str, Sender] = {}
         self.clock = Clock(now=lambda: self.now, monotonic=lambda: (self.now - NOON).total_seconds())
-        self.composer = Composer(Renderer(), SENDING)
+        self.composer = Composer(RENDERER, SENDING)
         self.dispatcher = Dispatcher(
             database,
             self.journal,

@@ -10,6 +10,7 @@ from notifier.model.preference import Privacy
 from notifier.render import DigestMaterial, Notice, Renderer
 from tests.factories import item
 
+RENDERER = Renderer()
 AT = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 WARNING = Notice(
     category="quota.warning",
@@ -46,7 +47,7 @@ def digest(locale: str, *notices: Notice, privacy: Privacy = Privacy.SUBJECT, ma
     ],
 )
 def test_they_stand_above_the_messages_the_newest_first(locale: str, title: str, lines: list[str]) -> None:
-    found = Renderer().digest(digest(locale, SIGN_IN, WARNING))
+    found = RENDERER.digest(digest(locale, SIGN_IN, WARNING))
     assert found.title == title
     shown = [line.replace("\xa0", " ") for line in found.body.splitlines()]
     assert [line for line in shown if line in lines] == lines
@@ -55,19 +56,19 @@ def test_they_stand_above_the_messages_the_newest_first(locale: str, title: str,
 
 
 def test_with_no_message_the_notices_are_the_digest() -> None:
-    found = Renderer().digest(digest("en", WARNING, mails=0))
+    found = RENDERER.digest(digest("en", WARNING, mails=0))
     assert found.title == "1 notice, Tuesday, November 24, 2026"
     assert "Mailbox almost full" in found.html
 
 
 def test_where_only_the_number_may_be_shown_they_are_only_counted() -> None:
-    found = Renderer().digest(digest("en", WARNING, ADMIN, privacy=Privacy.COUNT))
+    found = RENDERER.digest(digest("en", WARNING, ADMIN, privacy=Privacy.COUNT))
     assert found.title.startswith("1 new message and 2 notices")
     assert "almost full" not in found.body + found.html
 
 
 def test_a_strangers_name_in_one_is_no_markup() -> None:
-    found = Renderer().digest(digest("en", ADMIN))
+    found = RENDERER.digest(digest("en", ADMIN))
     assert not [tag for tag in ("<b>", "<i>", "<I>", "<u>") if tag in found.html]
     assert "&lt;b&gt;root" in found.html
     assert "An administrator" in found.html
@@ -75,7 +76,7 @@ def test_a_strangers_name_in_one_is_no_markup() -> None:
 
 @pytest.mark.parametrize(("locale", "heading"), [("en", "Your mailbox"), ("de", "Ihr Postfach")])
 def test_they_stand_under_a_heading_of_their_own_as_the_messages_do(locale: str, heading: str) -> None:
-    found = Renderer().digest(digest(locale, WARNING, SIGN_IN))
+    found = RENDERER.digest(digest(locale, WARNING, SIGN_IN))
     assert f"\n\n{heading} (2)\n* " in found.body
     assert f'<h2>{heading}<span class="count">2</span></h2>' in found.html
-    assert f"{heading} (" not in Renderer().digest(digest(locale)).body
+    assert f"{heading} (" not in RENDERER.digest(digest(locale)).body
