@@ -134,7 +134,8 @@ class Pipeline:
         self.database = database
         self.channels = {channel.route: channel for channel in channels}
         self.deployment = Layer(DEPLOYMENT, decode(dict(wishes), layer=DEPLOYMENT), 1)
-        self.people = People(database, lru_cache(4_096)(self._resolve), frozenset({"example.org"}), b"key" * 8)
+        self._resolved = lru_cache(4_096)(self._resolve)
+        self.people = People(database, self._resolved, frozenset({"example.org"}), b"key" * 8)
         self.journal = Journal(database, self.people.erasure_mark)
         self.senders: dict[str, Sender] = {}
         self.clock = Clock(now=lambda: self.now, monotonic=lambda: (self.now - NOON).total_seconds())
@@ -156,6 +157,12 @@ class Pipeline:
     def _resolve(self, document: bytes, rev: int) -> Effective:
         own = recall(msgspec.json.decode(document), layer=USER) if document else Preferences()
         return resolve([self.deployment, Layer(USER, own, rev)])
+
+    def deploy(self, wishes: Mapping[str, Any]) -> None:
+        """The deployment's layer is saved; nobody has been marked yet, and nothing planned again."""
+        self.deployment = Layer(DEPLOYMENT, decode(dict(wishes), layer=DEPLOYMENT), self.deployment.rev + 1)
+        self._resolved.cache_clear()
+        self.people.forget_cached()
 
     def _layer_rev(self) -> int:
         return self.deployment.rev

@@ -23,7 +23,7 @@ from notifier.errors import NotifierError
 try:
     import ngh2
 except ImportError:  # no wheel for this platform: slow, and right
-    ngh2 = None  # type: ignore[assignment, unused-ignore]
+    ngh2 = None  # type: ignore[assignment, unused-ignore]  # a module, where there is one
 
 Header = tuple[bytes, bytes]
 
@@ -184,7 +184,7 @@ class _PatientConnection(h2.connection.H2Connection):
         self, frame: hyperframe.frame.GoAwayFrame
     ) -> tuple[list[hyperframe.frame.Frame], list[h2.events.Event]]:
         event = h2.events.ConnectionTerminated()
-        event.error_code = frame.error_code  # type: ignore[assignment, unused-ignore]
+        event.error_code = frame.error_code  # type: ignore[assignment, unused-ignore]  # its type is an enum; a peer may send any number
         event.last_stream_id = frame.last_stream_id
         return [], [event]
 

@@ -15,13 +15,10 @@ import msgspec
 
 from notifier.engine.fate import Became, Digested, Fate, of_part
 from notifier.engine.language import Language
-from notifier.engine.outcome import outcome_of, why_of
 from notifier.engine.packed import PackedDecision, PackedReason, VerdictRecord
 from notifier.engine.sentences import language_of
 from notifier.model.item import Cause
 from notifier.model.notification import Reason, Why
-
-__all__ = ("Voice", "Wall", "explain", "outcome_of", "sentence", "utc", "why_of")
 
 Wall = Callable[[datetime], tuple[str, str]]
 """A moment as the reader's clock shows it: the day, "" if it is the one all is about, and the time."""

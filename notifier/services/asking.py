@@ -10,6 +10,7 @@ import msgspec
 from notifier.engine import explain
 from notifier.engine.decide import decide
 from notifier.engine.identity import conversation_hash
+from notifier.engine.outcome import outcome_of
 from notifier.engine.packed import record
 from notifier.engine.plan import plan
 from notifier.errors import InputError
@@ -21,7 +22,8 @@ from notifier.render.wall import wall
 from notifier.services.contents import Contents, contents
 from notifier.services.facts import instant_mails, known_quotas, known_sign_ins
 from notifier.store.database import Database, Transaction
-from notifier.store.people import People, read_person
+from notifier.store.people import People
+from notifier.store.person import read_person
 
 Answer = dict[str, Any]
 
@@ -49,7 +51,7 @@ async def simulate(database: Database, people: People, person: bytes, name: str,
         kept = record(verdict)
         locale, zone = recipient.effective.locale, recipient.effective.time_zone
         return {
-            "outcome": explain.outcome_of(kept),
+            "outcome": outcome_of(kept),
             "category": verdict.category,
             "why": explain.explain(kept, locale, wall(zone, locale, at)),
             "notifications": [

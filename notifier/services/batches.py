@@ -28,7 +28,7 @@ from notifier.store import items as item_store
 from notifier.store.database import Transaction
 from notifier.store.items import Kept
 from notifier.store.journal import Waiting
-from notifier.store.people import Person
+from notifier.store.person import Person
 from notifier.store.queue import Planned
 
 Claim = Callable[[Notification, datetime], Notification]

@@ -118,5 +118,5 @@ class Claims:
         handed_over = state == State.HANDING_OVER
         if not handed_over and expires_at > micros(now):
             return
-        params = {"seq": seq, "attempt": attempt, "state": int(unread(State(state))), "cause": "", "now": micros(now)}
+        params = {"seq": seq, "attempt": attempt, "state": int(unread(State(state))), "cause": "", "ended": micros(now)}
         await self._database.transact(lambda tx: tx.rows("queue_end", params))

@@ -25,7 +25,7 @@ from notifier.services.state_changes import state_changes
 from notifier.store import items as item_store
 from notifier.store.database import Transaction
 from notifier.store.items import Change, Kept, Opening
-from notifier.store.people import Person
+from notifier.store.person import Person
 
 
 class Conclusion(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from notifier.engine.digest import is_for_digest, moved, was_capped
 from notifier.engine.packed import VerdictRecord, unpack
 from notifier.engine.plan import hangs_on_item, joined, plan
 from notifier.model.event import Event, Received
-from notifier.model.instant import instant, micros
+from notifier.model.instant import micros
 from notifier.model.item import Item, ItemState
 from notifier.model.notification import Arrival, Facts, Kind, Notification, State, Suppress, Verdict
 from notifier.model.recipient import Recipient
@@ -26,9 +26,9 @@ from notifier.services.facts import instant_mails, known_quotas
 from notifier.services.notices import keep_notices
 from notifier.store import items as item_store
 from notifier.store import queue
-from notifier.store.database import Row, Transaction
+from notifier.store.database import Transaction
 from notifier.store.journal import Stored
-from notifier.store.people import Person
+from notifier.store.person import Person
 
 log = structlog.get_logger()
 
@@ -53,7 +53,10 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def decide_again(tx: Transaction, again: Again, journal: int) -> None:
-    """One event under the wishes that hold now; what it wants is added to `again.wanted`."""
+    """One event, once a step, under the wishes that hold now; what it wants is added to `again.wanted`."""
+    if journal in again.planned:
+        return
+    again.planned.add(journal)
     received = await _received(tx, again, journal)
     if received is None:
         return
@@ -131,7 +134,7 @@ async def _received(tx: Transaction, again: Again, journal: int) -> Received | N
     rows = await tx.rows("journal_read", {"seq": journal})
     if not rows or not rows[0][7]:
         return None
-    stored = _stored(rows[0], again.recipient.id)
+    stored = Stored.of(rows[0], again.recipient.id)
     try:
         event = again.reparse(stored)
     except Exception as error:
@@ -140,32 +143,7 @@ async def _received(tx: Transaction, again: Again, journal: int) -> Received | N
         dead = {"journal": journal, "person": stored.person, "error": type(error).__name__, "at": micros(again.now)}
         await tx.rows("inbox_dead", dead)
         return None
-    return Received(
-        seq=stored.journal,
-        key=stored.key,
-        source=stored.source,
-        store=stored.store,
-        event=event,
-        received=stored.received,
-        mailbox=stored.mailbox,
-    )
-
-
-def _stored(row: Row, person: bytes) -> Stored:
-    seq, key, source, store, dialect, mailbox, received, body = row
-    return Stored(
-        seq=0,
-        person=person,
-        tries=0,
-        journal=seq,
-        key=key,
-        source=source,
-        store=store,
-        dialect=dialect,
-        mailbox=mailbox,
-        received=instant(received),
-        body=body,
-    )
+    return stored.read_as(event)
 
 
 async def _decided(

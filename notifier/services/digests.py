@@ -12,7 +12,6 @@ from uuid import uuid5
 import msgspec
 
 from notifier.engine.digest import digest_goes_to
-from notifier.engine.lifecycle import overdue
 from notifier.engine.schedule import next_slot
 from notifier.engine.slots import Timetable, due_slot, planned
 from notifier.model.instant import micros
@@ -21,10 +20,10 @@ from notifier.model.notification import NAMESPACE, Kind, Notification, State, Ur
 from notifier.model.preference import Digest, Effective, Medium, Privacy, Slot
 from notifier.model.recipient import Contact, Recipient
 from notifier.services.marking import layers_changed
-from notifier.services.settling import digest_ended
+from notifier.services.settling import digest_ended, end_overdue
 from notifier.store import queue
 from notifier.store.database import Transaction
-from notifier.store.people import Person
+from notifier.store.person import Person
 
 EXPIRES_AFTER = timedelta(hours=12)
 SKIPPED_FOR = timedelta(days=1)
@@ -68,12 +67,7 @@ async def claim_slot(tx: Transaction, recipient: Recipient, person: Person, spre
 async def _end_before(tx: Transaction, person: bytes, now: datetime) -> None:
     """A digest nobody took makes way for this one, with what it listed, before its sender comes to it."""
     for row in await tx.rows("digests_over", {"person": person, "now": micros(now)}):
-        before = queue.queued(row).notification
-        ended = overdue(before, now)
-        where = {"seq": before.seq, "attempt": before.attempt}
-        cause = ended.cause.value if ended.cause else ""
-        await tx.rows("queue_end", {**where, "state": int(ended.state), "cause": cause, "now": micros(now)})
-        await digest_ended(tx, before, ended.state)
+        await end_overdue(tx, queue.queued(row).notification, now)
 
 
 async def skip_slot(tx: Transaction, recipient: Recipient, person: Person, now: datetime) -> None:

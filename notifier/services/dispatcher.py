@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from notifier.errors import StoreUnavailable
-from notifier.model.event import Event, Received
+from notifier.model.event import Event
 from notifier.model.notification import Notification, State
 from notifier.services.batches import Decided, decide_round, rounds
 from notifier.services.decisions import announces_nothing
@@ -123,15 +123,7 @@ class Dispatcher:
 
     async def _revive(self, stored: Stored, now: datetime) -> None:
         """From its bytes again; what no longer parses is undecidable."""
-        received = Received(
-            seq=stored.journal,
-            key=stored.key,
-            source=stored.source,
-            store=stored.store,
-            event=Event(name=""),
-            received=stored.received,
-            mailbox=stored.mailbox,
-        )
+        received = stored.read_as(Event(name=""))
         waiting = Waiting(seq=stored.seq, person=stored.person, received=received, tries=stored.tries)
         try:
             event = self._reparse(stored)

@@ -25,7 +25,7 @@ from notifier.services.taking_back import silence
 from notifier.store import counters
 from notifier.store.database import Transaction
 from notifier.store.items import Kept
-from notifier.store.people import Person
+from notifier.store.person import Person
 
 HOUR = timedelta(hours=1)
 LAST_PLACES = 200

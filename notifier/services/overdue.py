@@ -12,11 +12,11 @@ from datetime import datetime
 
 import structlog
 
-from notifier.engine.lifecycle import lapsed, overdue
+from notifier.engine.lifecycle import lapsed
 from notifier.errors import StoreUnavailable
 from notifier.model.instant import micros
-from notifier.model.notification import Kind, State
-from notifier.services.settling import digest_ended, write_settlement
+from notifier.model.notification import State
+from notifier.services.settling import end_overdue, write_settlement
 from notifier.store.database import Database, Row, Transaction
 from notifier.store.people import People
 from notifier.store.queue import Queued, queued
@@ -119,15 +119,5 @@ class Overdue:
         if notification.state is State.HANDING_OVER:
             await write_settlement(tx, found, lapsed(notification, now), self._people, now)
             return 0
-        ended = overdue(notification, now, no_channel=notification.route not in self._served)
-        params = {
-            "seq": notification.seq,
-            "attempt": notification.attempt,
-            "state": int(ended.state),
-            "cause": ended.cause.value if ended.cause else "",
-            "now": micros(now),
-        }
-        await tx.rows("queue_end", params)
-        if notification.kind is Kind.DIGEST:
-            await digest_ended(tx, notification, ended.state)
+        await end_overdue(tx, notification, now, no_channel=notification.route not in self._served)
         return 1

@@ -11,7 +11,7 @@ is sent, because the last check refuses rows of an older revision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -24,7 +24,7 @@ from notifier.services.deciding_again import Again, Reparse, decide_again
 from notifier.services.digests import schedule_digest, unwanted, withdraw
 from notifier.store import queue
 from notifier.store.database import Transaction
-from notifier.store.people import Person
+from notifier.store.person import Person
 
 STEP_MAX = 500
 """Waiting rows one transaction looks at, and events it plans again."""
@@ -142,9 +142,7 @@ async def _plan_row(tx: Transaction, again: Again, seq: int, event: int, after: 
     links = await tx.rows("notification_stands_for", bounds)
     events = [opened for _, opened, state in links if state == ItemState.OPEN]
     for journal in events if links or after else [event]:
-        if journal not in again.planned:
-            again.planned.add(journal)
-            await decide_again(tx, again, journal)
+        await decide_again(tx, again, journal)
     return max(1, len(links)), links[-1][0] if len(links) == room else 0
 
 
@@ -164,9 +162,7 @@ async def _notices(tx: Transaction, again: Again, before: Pass, room: int) -> Pa
         return before
     rows = await tx.rows("notices_walk", {"person": again.recipient.id, "after": before.notice, "limit": room})
     for _, journal in rows:
-        if journal not in again.planned:
-            again.planned.add(journal)
-            await decide_again(tx, again, journal)
+        await decide_again(tx, again, journal)
     after = rows[-1][0] if len(rows) == room else None
     return msgspec.structs.replace(before, wanted=_summaries(again), notice=after)
 
@@ -182,18 +178,19 @@ async def _judge(tx: Transaction, after: Pass, room: int, now: datetime) -> Pass
 
 async def _put_off(tx: Transaction, after: Pass) -> None:
     """What is to be told now waits for the rest of the pass: one summary of everything, not one of each step."""
-    for summary in _due(after):
-        found = await queue.find(tx, summary)
-        if found is not None:
-            await tx.rows("notification_due", {"seq": found.seq, "next_at": micros(summary.expires_at)})
+    await _due_at(tx, [(summary, summary.expires_at) for summary in _due(after)])
 
 
 async def _let_go(tx: Transaction, after: Pass) -> None:
     """The reverse of `_put_off`."""
-    for summary in _due(after):
+    await _due_at(tx, [(summary, summary.next_at) for summary in _due(after)])
+
+
+async def _due_at(tx: Transaction, summaries: Iterable[tuple[Notification, datetime]]) -> None:
+    for summary, due in summaries:
         found = await queue.find(tx, summary)
         if found is not None:
-            await tx.rows("notification_due", {"seq": found.seq, "next_at": micros(summary.next_at)})
+            await tx.rows("notification_due", {"seq": found.seq, "next_at": micros(due)})
 
 
 def _due(after: Pass) -> list[Notification]:

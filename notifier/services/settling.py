@@ -21,6 +21,7 @@ from notifier.engine.lifecycle import (
     OtherEnvironment,
     Settlement,
     StopNumber,
+    overdue,
     settle,
     superseded,
 )
@@ -30,7 +31,7 @@ from notifier.model.notification import Accepted, Kind, Notification, Outcome, S
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, Device, Environment
 from notifier.services.last_check import Ready
-from notifier.services.stopping import release, take_back_doubtful
+from notifier.services.stopping import release, stop_row, take_back_doubtful
 from notifier.store import collapse, queue
 from notifier.store.database import Transaction
 from notifier.store.people import People
@@ -235,6 +236,14 @@ async def digest_ended(tx: Transaction, notification: Notification, state: State
         await tx.rows("items_not_digested", {"notification": notification.seq})
 
 
+async def end_overdue(tx: Transaction, notification: Notification, now: datetime, *, no_channel: bool = False) -> None:
+    """What nobody sends any more: its time is over, or `no_channel` carries it."""
+    end = overdue(notification, now, no_channel=no_channel)
+    await tx.rows("queue_end", stop_row(notification, end, now))
+    if notification.kind is Kind.DIGEST:
+        await digest_ended(tx, notification, end.state)
+
+
 async def _effect(
     tx: Transaction,
     effect: Effect,
@@ -290,11 +299,7 @@ async def shown_badge(tx: Transaction, device: bytes) -> badges.Shown:
     return badges.Shown(None if number < 0 else number, bool(zero_due))
 
 
-async def badge_sent(tx: Transaction, device: bytes, number: int) -> bool:
-    """Remembers it; True if a zero is to be said once more."""
-    rows = await tx.rows("device_badge", {"id": device})
-    if not rows:
-        return False
-    shown = badges.sent(number, badges.Shown(None if rows[0][0] < 0 else rows[0][0], bool(rows[0][1])))
+async def badge_sent(tx: Transaction, device: bytes, number: int) -> None:
+    """Remembers it."""
+    shown = badges.sent(number, await shown_badge(tx, device))
     await tx.rows("device_badge_sent", {"id": device, "badge": number, "zero_due": shown.zero_due})
-    return shown.zero_due

@@ -25,7 +25,7 @@ async def release(tx: Transaction, notifications: Iterable[Notification], due: d
 
 
 def stop_row(notification: Notification, end: Settlement, now: datetime) -> dict[str, object]:
-    """For `queue_stop`: ended by its own sender, nothing tried."""
+    """For `queue_stop` and `queue_end`: ended by its own sender, or in nobody's hands; nothing tried."""
     return {
         "seq": notification.seq,
         "attempt": notification.attempt,

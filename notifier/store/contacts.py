@@ -13,6 +13,7 @@ import msgspec
 from notifier.model.instant import maybe_instant, micros
 from notifier.model.recipient import Contact, ContactKind, ContactState
 from notifier.store.database import Database, Row, Transaction
+from notifier.store.person import create
 
 CONTACTS_MAX = 10
 """A person."""
@@ -44,7 +45,7 @@ class Contacts:
         """False if the person has CONTACTS_MAX already. A verified one is taken over from whoever held it."""
 
         async def work(tx: Transaction) -> bool:
-            await tx.rows("person_create", {"id": person, "name": name, "tenant": "", "now": micros(now)})
+            await create(tx, person, name, now)
             ((count,),) = await tx.rows("contact_count", {"person": person})
             if count >= CONTACTS_MAX and not await tx.rows("contact_one", {"id": contact.id}):
                 return False

@@ -14,6 +14,7 @@ from notifier.model.instant import instant, maybe_instant, micros
 from notifier.model.preference import Privacy
 from notifier.model.recipient import Device, Environment, Platform
 from notifier.store.database import Database, Row, Transaction
+from notifier.store.person import create
 
 DEVICES_MAX = 20
 """A person."""
@@ -46,7 +47,7 @@ class Devices:
         """
 
         async def work(tx: Transaction) -> Registered | None:
-            await tx.rows("person_create", {"id": person, "name": name, "tenant": "", "now": micros(now)})
+            await create(tx, person, name, now)
             known = await tx.rows("device_installation", {"device": device.id})
             bound = [row[0] for row in await tx.rows("device_owners", {"device": device.id})]
             ((count,),) = await tx.rows("binding_count", {"person": person})

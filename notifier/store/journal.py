@@ -13,10 +13,11 @@ from itertools import islice
 import msgspec
 
 from notifier.engine.identity import BYTES_WINDOW, person_id
-from notifier.model.event import Received
+from notifier.model.event import Event, Received
 from notifier.model.instant import instant, micros
 from notifier.store.database import Database, Row, Transaction
 from notifier.store.mailboxes import NOWHERE, Mailboxes, Seat
+from notifier.store.person import create
 from notifier.store.report import Report
 
 
@@ -30,7 +31,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """One inbox row as found in the database, its event still bytes."""
+    """A journal row for one person, its event still bytes; with the inbox row that brought it, if one did."""
 
     seq: int
     person: bytes
@@ -43,6 +44,36 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     mailbox: int
     received: datetime
     body: bytes
+
+    @classmethod
+    def of(cls, row: Row, person: bytes, *, seq: int = 0, tries: int = 0) -> Stored:
+        """From the columns of `journal_read`."""
+        journal, key, source, store, dialect, mailbox, received, body = row
+        return cls(
+            seq=seq,
+            person=person,
+            tries=tries,
+            journal=journal,
+            key=key,
+            source=source,
+            store=store,
+            dialect=dialect,
+            mailbox=mailbox,
+            received=instant(received),
+            body=body,
+        )
+
+    def read_as(self, event: Event) -> Received:
+        """With what its bytes say."""
+        return Received(
+            seq=self.journal,
+            key=self.key,
+            source=self.source,
+            store=self.store,
+            event=event,
+            received=self.received,
+            mailbox=self.mailbox,
+        )
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,8 +166,7 @@ class Journal:
         for report in fresh:
             owner = owners[report.key]
             if report.everyone and owner and owner not in known and owner not in erased:
-                params = {"id": owner, "name": report.event.owner, "tenant": report.tenant, "now": micros(now)}
-                await tx.rows("person_create", params)
+                await create(tx, owner, report.event.owner, now, report.tenant)
                 known.add(owner)
         return known, erased
 
@@ -154,20 +184,8 @@ class Journal:
             return await tx.rows("inbox_next", {"now": micros(now), "limit": limit})
 
         return [
-            Stored(
-                seq=row[0],
-                person=row[1],
-                tries=row[2],
-                journal=row[3],
-                key=row[4],
-                source=row[5],
-                store=row[6],
-                dialect=row[7],
-                mailbox=row[8],
-                received=instant(row[9]),
-                body=row[10],
-            )
-            for row in await self._database.transact(work)
+            Stored.of(tuple(row), person, seq=seq, tries=tries)
+            for seq, person, tries, *row in await self._database.transact(work)
         ]
 
     async def failed(self, waiting: Waiting, error: str, *, tries_max: int, now: datetime, retry: timedelta) -> bool:

@@ -11,40 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 
-import msgspec
-
-from notifier.model.instant import instant, maybe_instant, micros
+from notifier.model.instant import micros
 from notifier.model.preference import Effective
 from notifier.model.recipient import Contact, ContactKind, ContactState, Recipient
 from notifier.store.contacts import Contacts, contact_id, contacts_of
-from notifier.store.database import Database, Row, Transaction
+from notifier.store.database import Database, Transaction
 from notifier.store.devices import Devices, devices_of
+from notifier.store.person import Person, create, person_of, read_person
 
 CACHE_PEOPLE_MAX = 20_000
 """Recipients kept by revision; a stale one never sends, because the last check compares revisions."""
 
 Resolve = Callable[[bytes, int], Effective]
 """A stored document and its revision → all layers resolved (`engine.preferences`)."""
-
-
-class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """The person's row."""
-
-    id: bytes
-    name: str
-    rev: int
-    tenant: str
-    first_seen: datetime
-    active_at: datetime | None
-    suspended_at: datetime | None
-    """A new person may own the address since then: what was registered before does not count."""
-    document: bytes
-    """JSON, b"" where there is none."""
-    document_rev: int
-    changed_at: datetime | None
-    """When the document was written, or ceased to count."""
-    digest_due: datetime | None
-    digest_after: datetime | None
 
 
 class People:
@@ -100,7 +79,7 @@ class People:
         """Inside a deciding transaction: from the cache where the revision is still the same."""
         found: dict[bytes, tuple[Recipient, Person]] = {}
         for row in await tx.many("person_read", [{"id": person} for person in people]):
-            person = _person(row)
+            person = person_of(row)
             cached = self._cache.get(person.id)
             if cached is not None and cached[0] == person.rev:
                 self._cache.move_to_end(person.id)
@@ -153,33 +132,6 @@ class People:
             return (saved[0][0], document) if saved else None
 
         return await self._database.transact(work)
-
-
-async def create(tx: Transaction, person: bytes, name: str, now: datetime, tenant: str = "") -> None:
-    await tx.rows("person_create", {"id": person, "name": name, "tenant": tenant, "now": micros(now)})
-
-
-async def read_person(tx: Transaction, person: bytes) -> Person | None:
-    rows = await tx.rows("person_read", {"id": person})
-    return _person(rows[0]) if rows else None
-
-
-def _person(row: Row) -> Person:
-    document_counts = row[9] > row[6] or not row[6]
-    return Person(
-        id=row[0],
-        name=row[1],
-        rev=row[2],
-        tenant=row[3],
-        first_seen=instant(row[4]),
-        active_at=maybe_instant(row[5]),
-        suspended_at=maybe_instant(row[6]),
-        document=row[7] if document_counts else b"",
-        document_rev=row[8],
-        changed_at=maybe_instant(max(row[9], row[6])),
-        digest_due=maybe_instant(row[10]),
-        digest_after=maybe_instant(row[11]),
-    )
 
 
 def _own_address(person: Person) -> tuple[Contact, ...]:

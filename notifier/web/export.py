@@ -15,7 +15,7 @@ from notifier.model.item import Item, ItemState
 from notifier.model.notification import SignIn
 from notifier.model.preference import Privacy
 from notifier.store.history import Entry
-from notifier.store.people import Person
+from notifier.store.person import Person
 from notifier.web import contacts, devices, history
 from notifier.web.body import answer
 from notifier.web.doors import Doors

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifier.engine.decide import decide
-from notifier.engine.explain import explain, outcome_of
+from notifier.engine.explain import explain
+from notifier.engine.outcome import outcome_of
 from notifier.engine.packed import pack, unpack
 from notifier.engine.plan import hangs_on_item, joined, plan
 from notifier.model.event import EVENT_TYPES, Event, Evidence, MessageContext, MessageSummary

@@ -173,8 +173,7 @@ class Life(RuleBasedStateMachine):
         if self.row.expires_at > self.now:
             return
         before, end = self.row, overdue(self.row, self.now)
-        where = {"seq": before.seq, "attempt": before.attempt, "now": micros(self.now)}
-        self._run("queue_end", **where, state=int(end.state), cause=end.cause.value if end.cause else "")
+        self._run("queue_end", **stop_row(before, end, self.now))
         self._moved(before)
 
     @rule(cause=st.sampled_from([Cause.READ, Cause.EXPUNGED]))

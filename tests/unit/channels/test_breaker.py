@@ -55,10 +55,10 @@ def test_no_more_than_the_limit_are_in_flight() -> None:
 
 
 @pytest.mark.parametrize("failure", [FAILURE, UnknownOutcome("timeout")])
-def test_failures_in_a_row_open_the_route_and_one_probe_decides(failure: Outcome) -> None:
+def test_failures_in_a_row_open_the_route_and_one_probe_decides(failure: Transient | UnknownOutcome) -> None:
     breaker = after(*[failure] * 3)
     assert (breaker.gate, breaker.free(4.9), breaker.retry_at(0)) == (Gate.OPEN, 0, 5)
-    assert breaker.code == failure.code  # type: ignore[union-attr]
+    assert breaker.code == failure.code
     assert breaker.free(5) == 1
     breaker.started()
     assert (breaker.gate, breaker.free(5)) == (Gate.PROBING, 0)

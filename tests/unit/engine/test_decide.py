@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from notifier.engine.decide import decide
-from notifier.engine.explain import why_of
+from notifier.engine.outcome import why_of
 from notifier.model.event import Event, Evidence, MessageContext, Received
 from notifier.model.item import Cause, ItemState, QuotaLevel
 from notifier.model.notification import (

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from notifier.engine.decide import decide
-from notifier.engine.explain import explain, outcome_of, sentence, why_of
+from notifier.engine.explain import explain, sentence
 from notifier.engine.fate import Digested
+from notifier.engine.outcome import outcome_of, why_of
 from notifier.engine.packed import WORDS, VerdictRecord, pack, record, unpack
 from notifier.engine.quota import MESSAGE, STORAGE
 from notifier.engine.sentences import ENGLISH, LANGUAGES, Language

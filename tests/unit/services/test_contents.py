@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 
-from notifier.engine.document import DEPLOYMENT, decode
 from notifier.engine.identity import person_id
 from notifier.engine.packed import unpack
 from notifier.model.event import Event, Evidence, MessageContext, UidSet
 from notifier.model.item import ItemState
-from notifier.model.layer import Layer
 from notifier.model.message import Mail
 from notifier.model.notification import Accepted, Transient
 from notifier.services import contents
@@ -163,9 +161,7 @@ def test_what_the_deployment_forbids_stands_in_no_digest(tmp_path: Path) -> None
     async def scenario(line: Pipeline) -> None:
         await ann(line, {}, mail())
         forbidding = {**ZONE, "categories": {"mail.new": {"constraint": {"email": "forbid"}}}}
-        line.deployment = Layer(DEPLOYMENT, decode(forbidding, layer=DEPLOYMENT), 2)
-        line.people.resolve.cache_clear()  # type: ignore[attr-defined] # the pipeline's own cache
-        line.people.forget_cached()
+        line.deploy(forbidding)
         await line.database.transact(lambda tx: begin(tx, Reach.WAITING))
         await line.run(1)
         assert subjects(await preview(line)) == []

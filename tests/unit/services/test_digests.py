@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from notifier.engine.document import DEPLOYMENT, decode
 from notifier.engine.identity import person_id
 from notifier.model.event import Event, UidSet
 from notifier.model.instant import maybe_instant, micros
-from notifier.model.layer import Layer
+from notifier.model.message import Mail
 from notifier.model.notification import Accepted, Transient
 from notifier.model.preference import Effective
 from notifier.services.digests import SKIPPED_FOR
@@ -140,6 +139,12 @@ CHANGES: dict[str, tuple[dict[str, Any], Change, timedelta, list[tuple[str, str]
 }
 
 
+def first_mail(line: Pipeline) -> bytes:
+    mail = line.channels["email"].handed[0]
+    assert isinstance(mail, Mail)
+    return mail.content
+
+
 @pytest.mark.parametrize("order", ["planned, then claimed", "claimed, then planned"])
 @pytest.mark.parametrize("case", CHANGES)
 def test_a_slot_runs_by_the_wishes_of_its_time_in_whatever_order_it_is_planned_and_claimed(
@@ -242,10 +247,7 @@ def test_what_a_new_layer_makes_due_while_it_is_planned_runs_and_what_it_ended_d
     async def scenario(line: Pipeline) -> None:
         await people(line, ANN)
         line.now = MORNING - timedelta(seconds=1)
-        moved = ZONE | at("07:31")
-        line.deployment = Layer(DEPLOYMENT, decode(moved, layer=DEPLOYMENT), 2)
-        line.people.resolve.cache_clear()  # type: ignore[attr-defined] # the pipeline's own cache
-        line.people.forget_cached()
+        line.deploy(ZONE | at("07:31"))
         await line.database.transact(lambda tx: begin(tx, Reach.DIGESTS))
         line.dispatcher.people_changed()
         await line.dispatcher.step(line.now)
@@ -390,7 +392,7 @@ def test_fewer_items_than_wanted_wait_for_the_digest_that_has_enough(tmp_path: P
         line.now = MORNING + timedelta(days=1)
         await line.run(0)
         assert sent(line) == 1
-        content = line.channels["email"].handed[0].content  # type: ignore[union-attr] # a mail
+        content = first_mail(line)
         assert b"subject 1" in content
         assert b"subject 2" in content
 
@@ -410,7 +412,7 @@ def test_what_was_read_a_moment_before_it_is_sent_is_not_listed(tmp_path: Path) 
         await line.journal.append([report(seen)], line.now)
         assert line.one("select count(*) from seen_range where applied = 0") == 1
         await line.send()
-        content = line.channels["email"].handed[0].content  # type: ignore[union-attr] # a mail
+        content = first_mail(line)
         assert b"subject 2" in content
         assert b"subject 1" not in content
 

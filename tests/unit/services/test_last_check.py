@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from notifier.engine.document import DEPLOYMENT, decode
 from notifier.engine.identity import person_id
 from notifier.model.instant import micros
-from notifier.model.layer import Layer
 from notifier.model.recipient import ContactKind
 from notifier.store.database import Transaction
 from tests.factories import ANN, event, summary
@@ -65,9 +63,7 @@ def test_what_an_older_layer_wanted_is_not_sent_before_it_is_planned_under_the_n
         await line.known(ANN)
         await line.report(event())
         await line.decide()
-        line.deployment = Layer(DEPLOYMENT, decode(ZONE | wishes, layer=DEPLOYMENT), 2)
-        line.people.resolve.cache_clear()  # type: ignore[attr-defined] # the pipeline's own cache
-        line.people.forget_cached()
+        line.deploy(ZONE | wishes)
         await line.run(60, steps=1)
         assert line.channels[PUSH].handed == []
         assert line.one("select replan from person where id = :id", id=person_id(ANN)) == 1

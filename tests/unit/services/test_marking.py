@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from notifier.engine.document import DEPLOYMENT, decode
+from notifier.engine.document import DEPLOYMENT
 from notifier.model.event import Event
 from notifier.model.layer import Layer
 from notifier.services import marking, planner
@@ -42,10 +42,7 @@ def marked(line: Pipeline) -> set[str]:
 
 async def new_layer(line: Pipeline, reach: Reach, **wishes: Any) -> None:
     """As the operator saves it."""
-    rev = line.deployment.rev + 1
-    line.deployment = Layer(DEPLOYMENT, decode(ZONE | wishes, layer=DEPLOYMENT), rev)
-    line.people.resolve.cache_clear()  # type: ignore[attr-defined] # the pipeline's own cache
-    line.people.forget_cached()
+    line.deploy(ZONE | wishes)
     await line.database.transact(lambda tx: begin(tx, reach))
     line.dispatcher.people_changed()
 

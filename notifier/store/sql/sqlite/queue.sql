@@ -198,7 +198,7 @@ where seq = :seq and attempt = :attempt and state = 1 returning seq
 
 -- name: queue_end
 -- Ended without an attempt: what it would have said goes with it. Of what was handed over, only that nobody knows.
-update notification set state = :state, next_at = 0, ended = :now, frozen = x'', params = '{}',
+update notification set state = :state, next_at = 0, ended = :ended, frozen = x'', params = '{}',
   cause = case when :cause <> '' then :cause else cause end
 where seq = :seq and attempt = :attempt and (state in (0, 1) or (state = 2 and :state = 7)) returning seq
 
