@@ -177,8 +177,8 @@ def say_all(logger: str, event: str, lines: Sequence[Mapping[str, Any]]) -> None
         for line in lines:
             structlog.get_logger(logger).info(event, **line)
     elif lines and logging.getLogger(logger).isEnabledFor(logging.INFO):
-        common = {"event": event, "level": "info", "logger": logger, "timestamp": _timestamp()}
-        handler.write([_json(redact(None, "info", {**line, **common})) for line in lines])
+        common = redact(None, "info", {"event": event, "level": "info", "logger": logger, "timestamp": _timestamp()})
+        handler.write([_json({**redact(None, "info", dict(line)), **common}) for line in lines])
 
 
 class _JsonLines(logging.StreamHandler[TextIO]):

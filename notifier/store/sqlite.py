@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -37,6 +39,7 @@ LOCK_WAIT_S = 3.0
 LOCK_RETRY_S = 0.01
 REFUSED_S = 30.0
 """A commit that was refused counts as trouble for so long, unless one that writes goes through before."""
+PARAMETER = re.compile(r"(?<![\w:]):([a-z_]+)")
 
 
 class Deferred(NotifierError):
@@ -55,19 +58,48 @@ ALONE = object()
 """The item of work that is not joint."""
 
 
+class Statement(NamedTuple):
+    """As SQLite is given it: with its parameters by number. Names it would look up again for every row, which costs a
+    wide row a tenth of all it costs."""
+
+    text: str
+    values: Callable[[Params], tuple[Any, ...]]
+    """The values of the parameters, in that order. Raises KeyError for one that is missing."""
+
+
+def by_number(text: str) -> Statement:
+    """From `:name`s; in no statement does a comment or a text look like one."""
+    names = list(dict.fromkeys(PARAMETER.findall(text)))
+    numbered = PARAMETER.sub(lambda found: f"?{names.index(found[1]) + 1}", text)
+    match names:
+        case []:
+            return Statement(numbered, lambda params: ())
+        case [name]:
+            return Statement(numbered, lambda params: (params[name],))
+        case _:
+            return Statement(numbered, itemgetter(*names))
+
+
+def prepared() -> dict[str, Statement]:
+    """Every statement by its name."""
+    return {name: by_number(text) for name, text in load("sqlite").items()}
+
+
 class SqliteTransaction:
     """Statements on one connection; `rows` and `many` never really wait."""
 
-    def __init__(self, connection: apsw.Connection, statements: dict[str, str]) -> None:
+    def __init__(self, connection: apsw.Connection, statements: Mapping[str, Statement]) -> None:
         self._execute = connection.execute
         self._executemany = connection.executemany
         self._statements = statements
 
     async def rows(self, name: str, params: Params) -> list[Row]:
-        return self._execute(self._statements[name], params).fetchall()
+        text, values = self._statements[name]
+        return self._execute(text, values(params)).fetchall()
 
     async def many(self, name: str, params: Iterable[Params]) -> list[Row]:
-        return self._executemany(self._statements[name], cast(Any, params)).fetchall()
+        text, values = self._statements[name]
+        return self._executemany(text, map(values, params)).fetchall()
 
 
 class SqliteDatabase:
@@ -75,7 +107,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._statements = load("sqlite")
+        self._statements = prepared()
         self._lock_file = lock(path)
         self._writer = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:

@@ -35,7 +35,7 @@ from notifier.services.stopping import stop_row, take_back_doubtful
 from notifier.store import database, queue
 from notifier.store.items import Change
 from notifier.store.people import People
-from notifier.store.sqlite import SqliteTransaction
+from notifier.store.sqlite import SqliteTransaction, prepared
 from tests.factories import NOON, notification
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ SCHEMA = "".join(
     file.read_text(encoding="utf-8")
     for file in sorted((Path(database.__file__).parent / "migrations" / "sqlite").iterdir())
 )
-STATEMENTS = database.load("sqlite")
+STATEMENTS = prepared()
 LEASE = timedelta(seconds=60)
 DEVICE = {
     **{"token": "ab" * 32, "environment": "production", "name": "", "installation": b"", "locale": "", "zone": ""},

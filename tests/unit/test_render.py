@@ -491,6 +491,9 @@ def test_a_template_that_does_not_compile_stops_the_start_with_its_place(tmp_pat
     [
         "{{ nothing_of_that_name }}",
         "{{ plural.__globals__ }}",
+        "{{ newest.__class__ }}",
+        "{{ newest.at._local }}",
+        "{% import '_base/words.txt' as words %}{{ words._body_stream }}",
         "{{ n / 0 }}",
         "{% for i in range(100000) %}abc{% endfor %}",
     ],

@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from notifier.store.database import load
+from notifier.store.sqlite import by_number
 
 ROOT = Path(__file__).parents[3] / "notifier"
 STATEMENTS = load("sqlite")
@@ -48,6 +49,27 @@ def test_a_statement_finds_its_rows_by_an_index(database: apsw.Connection, name:
         if step.startswith("SCAN") and not INDEXED.search(step) and step.split()[1] not in SMALL
     ]
     assert name in RARE or not scans
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_a_statement_with_its_parameters_by_number_is_the_same(database: apsw.Connection, name: str) -> None:
+    numbered = by_number(STATEMENTS[name])
+    named = dict.fromkeys(re.findall(r":([a-z_]+)", STATEMENTS[name]), 1)
+    same = [row[3] for row in database.execute(f"explain query plan {numbered.text}", numbered.values(named))]
+    assert same == plan(database, STATEMENTS[name])
+
+
+def test_a_parameter_is_one_however_often_it_stands_there() -> None:
+    text, values = by_number("select :b, :a, :b where ':' <> '' -- a note: of no parameter")
+    assert (text, values({"a": 1, "b": 2, "c": 3})) == (
+        "select ?1, ?2, ?1 where ':' <> '' -- a note: of no parameter",
+        (2, 1),
+    )
+
+
+def test_a_parameter_nobody_gives_is_no_null() -> None:
+    with pytest.raises(KeyError, match="until"):
+        by_number("select :until").values({"now": 1})
 
 
 @pytest.mark.parametrize("name", sorted(STATEMENTS))
