@@ -113,7 +113,7 @@ async def demo(config: Config, *, started: Callable[[str], None] | None = None, 
         try:
             async with asyncio.TaskGroup() as group:
                 node.start(group)
-                url = await listen(node, sockets, grace_s)
+                url = await listen(node, sockets)
                 shown.say(f"notifier listens on {url}, keeps everything in {config.store.path}.")
                 shown.say("It sends nothing: here you see what two people's phones and inboxes would show, and why.")
                 if started is not None:

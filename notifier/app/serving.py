@@ -27,6 +27,7 @@ from notifier.config import Config
 from notifier.config.systemd import inherited_sockets
 from notifier.errors import InUse
 from notifier.services import Clock
+from notifier.web.server import UNDER_WAY
 
 log = structlog.get_logger()
 
@@ -35,6 +36,10 @@ GC_THRESHOLDS = (20_000, 20, 50)
 """Python's own (700, 10, 10) costs an eighth of intake's time in looking at what is not garbage."""
 KEEPALIVE_S = 3_630.0
 """Longer than any mail server pauses between two deliveries."""
+REQUESTS_END_S = 2.0
+"""For what is under way when the service ends; a mail server waits for one second."""
+REQUESTS_CUT_S = 0.5
+"""And for a caller that has not even sent all of it by then."""
 
 
 def system_clock() -> Clock:
@@ -69,7 +74,7 @@ async def serve(
         node = await Node.open(stack, config, system_clock(), random.random, write)
         async with asyncio.TaskGroup() as group:
             node.start(group)
-            address = await listen(node, sockets, config.server.stop_grace.total_seconds())
+            address = await listen(node, sockets)
             if started is not None:
                 started(address)
             log.info("serving", address=address, store=str(config.store.path))
@@ -94,19 +99,29 @@ def open_sockets(config: Config) -> list[socket.socket]:
         raise InUse(f"[server] listen: found {config.server.listen!r}, {reason}; expected a free address") from error
 
 
-async def listen(node: Node, sockets: Sequence[socket.socket], grace_s: float) -> str:
+async def listen(node: Node, sockets: Sequence[socket.socket]) -> str:
     """Answers on these sockets until the node stops; the address of the first."""
     runner = web.AppRunner(
         node.application,
         access_log=None,
         keepalive_timeout=KEEPALIVE_S,
         handle_signals=False,
-        shutdown_timeout=grace_s / 2,
+        shutdown_timeout=REQUESTS_CUT_S,
     )
     await runner.setup()
-    node.on_stop(runner.cleanup)
-    for sock in sockets:
-        await web.SockSite(runner, sock, backlog=BACKLOG).start()
+    sites = [web.SockSite(runner, sock, backlog=BACKLOG) for sock in sockets]
+
+    async def hang_up() -> None:
+        """Takes no connections, and lets what has begun come to its answer: aiohttp by itself throws away whatever
+        still arrives of a request, and the mail server that sent it never repeats it."""
+        for site in sites:
+            await site.stop()
+        await node.application[UNDER_WAY].finish(REQUESTS_END_S)
+        await runner.cleanup()
+
+    node.on_stop(hang_up)
+    for site in sites:
+        await site.start()
     return _address(sockets[0])
 
 

@@ -21,6 +21,7 @@ T = TypeVar("T")
 PAGE_MAX = 200
 PAGE_DEFAULT = 50
 CURSOR_CHARS_MAX = 24
+PAGE_DIGITS_MAX = 6
 FORM_FIELDS_MAX = 100
 
 
@@ -77,7 +78,7 @@ def checked(record: Record[T], value: object) -> T:
 def page_size(request: web.Request) -> int:
     """`limit` of the query, 1 to PAGE_MAX."""
     text = request.query.get("limit", str(PAGE_DEFAULT))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= PAGE_MAX):
+    if not (len(text) <= PAGE_DIGITS_MAX and text.isascii() and text.isdigit() and 1 <= int(text) <= PAGE_MAX):
         raise InputError(
             "the limit cannot be accepted", errors=(("/limit", f"accepted: a whole number from 1 to {PAGE_MAX}"),)
         )

@@ -8,6 +8,7 @@ what is right.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -127,6 +128,23 @@ class UnderWay:
 
     def __init__(self) -> None:
         self.count = 0
+        self.leaving = False
+        """The service ends: an answer is the last of its connection, and who has more to say connects anew."""
+        self._none = asyncio.Event()
+
+    def ended(self) -> None:
+        self.count -= 1
+        if self.leaving and not self.count:
+            self._none.set()
+
+    async def finish(self, limit_s: float) -> None:
+        """Until all have their answers, but no longer than that."""
+        self.leaving = True
+        if not self.count:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._none.wait()
 
 
 UNDER_WAY: web.AppKey[UnderWay] = web.AppKey("under_way", UnderWay)
@@ -231,6 +249,10 @@ async def _errors(request: web.Request, handler: Next) -> web.StreamResponse:
         return pages.invalid(request, doors_of(request))
     except web.HTTPException as error:
         return of_http(error)
+    except web.RequestPayloadError:
+        answer = problem("bad-request", "the body is not what its Content-Encoding and Transfer-Encoding say")
+        answer.force_close()  # where the next request would begin, nobody knows
+        return answer
     except (ConnectionError, asyncio.CancelledError):
         raise
     except Exception:
@@ -253,13 +275,16 @@ async def _limits(request: web.Request, handler: Next) -> web.StreamResponse:
     limit = asyncio.timeout(settings.request_time.total_seconds())
     try:
         async with limit:
-            return await handler(request)
+            response = await handler(request)
+        if under_way.leaving:
+            response.force_close()
+        return response
     except TimeoutError:
         if not limit.expired():
             raise
         return problem("unavailable", "the request took too long", headers={"Retry-After": str(OVERLOADED_RETRY_S)})
     finally:
-        under_way.count -= 1
+        under_way.ended()
 
 
 async def _access(request: web.Request, handler: Next) -> web.StreamResponse:

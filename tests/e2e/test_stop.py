@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from notifier.app.serving import REQUESTS_CUT_S, REQUESTS_END_S
 from tests.e2e.providers import Providers, providers, until
-from tests.e2e.service import Service, message_new
+from tests.e2e.service import SOURCE, Service, message_new
 from tests.servers.http2 import Silence
 from tests.servers.smtp import Mute
 from tests.servers.twilio import Slow
@@ -79,6 +82,65 @@ def test_with_nothing_under_way_it_ends_at_once(tmp_path: Path) -> None:
                 await service.close()
 
     asyncio.run(scenario())
+
+
+def test_a_report_that_is_still_coming_when_it_is_told_to_stop_is_taken(tmp_path: Path) -> None:
+    """As Dovecot sends: first the headers, then, once asked, the body. No mail server repeats an event."""
+
+    async def scenario() -> None:
+        service = Service(tmp_path)
+        try:
+            await service.start()
+            await service.wish(ANN, {"time_zone": "Europe/Berlin"})
+            reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+            body = msgspec.json.encode(message_new(1, ANN))
+            head = (
+                f"POST /v1/events/dovecot HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SOURCE}\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+            )
+            writer.write(head.encode())
+            assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")
+            assert service.process is not None
+            service.process.terminate()
+            await until(lambda: not listens(service.port))
+            writer.write(body)
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 200"), answer
+            assert b"connection: close" in answer.lower()
+            writer.close()
+            assert await service.stop() == 0
+            await service.start()
+            await service.outcome(ANN, among=("suppressed",))  # there is nothing to ring
+        finally:
+            await service.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_that_never_sends_all_of_it_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Not for the whole grace of twenty seconds."""
+
+    async def scenario() -> None:
+        service = Service(tmp_path)
+        try:
+            await service.start()
+            reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+            head = f"POST /v1/events/dovecot HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SOURCE}\r\n"
+            writer.write(f"{head}Content-Length: 100\r\nExpect: 100-continue\r\n\r\n".encode())
+            assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")
+            begun = time.monotonic()
+            assert await service.stop() == 0
+            assert time.monotonic() - begun < REQUESTS_END_S + REQUESTS_CUT_S + AFTER_S
+            writer.close()
+        finally:
+            await service.close()
+
+    asyncio.run(scenario())
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _service(folder: Path, outside: Providers) -> Service:

@@ -128,7 +128,9 @@ def test_pages_follow_one_another_without_a_gap_or_a_repeat(tmp_path: Path) -> N
     in_house(tmp_path, scenario)
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "201", "x", "", "1e2", "9" * 40])
+@pytest.mark.parametrize(
+    "limit", ["0", "-1", "201", "x", "", "1e2", "²", "9" * 40, "0000019999999999", "000001" + "9" * 50]
+)
 def test_a_limit_out_of_bounds_is_refused(tmp_path: Path, limit: str) -> None:
     async def scenario(house: House) -> None:
         assert (await house.ask("GET", f"{HISTORY}?limit={limit}")).status == 422

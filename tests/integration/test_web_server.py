@@ -176,6 +176,18 @@ def test_a_body_may_have_so_many_bytes_announced_or_not(tmp_path: Path) -> None:
     in_house(tmp_path, scenario, server=ServerSettings(document_bytes_max=2_000))
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_body_that_is_not_what_its_headers_say_is_refused(tmp_path: Path, coding: str) -> None:
+    """No 500: a sender would repeat it for ever."""
+
+    async def scenario(house: House) -> None:
+        for path in ("/v1/users/me/devices", "/v1/callbacks/twilio/inbound"):
+            answer = await house.ask("POST", path, b"hello", Content_Encoding=coding)
+            assert (answer.status, answer.kind) == (400, "bad-request"), path
+
+    in_house(tmp_path, scenario)
+
+
 def test_a_request_may_take_so_long_and_its_slot_is_free_again(tmp_path: Path) -> None:
     async def forever(request: web.Request) -> web.Response:
         await asyncio.Event().wait()
