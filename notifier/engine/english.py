@@ -66,7 +66,7 @@ ENGLISH: Final = Language(
         Why.KNOWN_MAILBOX: "The address is a mailbox we watch: a mail there would announce itself.",
         Why.TO_SELF: "There is no other confirmed address, so it goes to the mailbox itself.",
         Why.QUOTA_SMS: "A full mailbox cannot tell you so itself, hence the SMS.",
-        Why.UNREACHABLE: "Nothing can reach you; the operator was told.",
+        Why.UNREACHABLE: "Nothing can reach you; that is the operator's alarm.",
     },
     variants={
         Why.SEEN_BEFORE: (("cause", "The message was gone or read before it was announced ({cause})."),),

@@ -66,7 +66,7 @@ GERMAN: Final = Language(
         Why.KNOWN_MAILBOX: "Die Adresse ist ein Postfach, das wir beobachten: eine Mail dort kündigte sich selbst an.",
         Why.TO_SELF: "Es gibt keine andere bestätigte Adresse; darum geht es an das Postfach selbst.",
         Why.QUOTA_SMS: "Ein volles Postfach kann das nicht selbst sagen, darum die SMS.",
-        Why.UNREACHABLE: "Nichts kann Sie erreichen; der Betreiber wurde benachrichtigt.",
+        Why.UNREACHABLE: "Nichts kann Sie erreichen; das ist ein Alarm für den Betreiber.",
     },
     variants={
         Why.SEEN_BEFORE: (("cause", "Die Nachricht war weg oder gelesen, bevor sie angekündigt wurde ({cause})."),),

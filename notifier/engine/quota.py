@@ -80,7 +80,10 @@ def usages(event: Event) -> list[Usage]:
     """The resources an event speaks of."""
     found = []
     if event.quota_percent is not None:
-        return [Usage(resource=STORAGE, percent=event.quota_percent)]
+        # A script names the threshold that was crossed: on the way up that is how full it is, on the way down it may be
+        # anything below.
+        fell = event.type is EventType.QUOTA_WITHIN
+        return [Usage(resource=STORAGE, percent=None if fell else event.quota_percent)]
     if event.disk_used is not None and event.disk_quota is not None and event.disk_quota > 0:
         found.append(_usage(STORAGE, event.disk_used, event.disk_quota))
     if event.messages is not None and event.max_messages is not None and event.max_messages > 0:

@@ -102,7 +102,7 @@ async def post_device(request: web.Request) -> web.Response:
     if registered.former:
         await doors.device_moved(registered.former, device.id)
     log.info("device registered", device=device.id, person=caller.person, by=caller.by, route=device.route)
-    return answer(shown(device), status=201, headers={"Location": f"/v1/users/me/devices/{device.id.hex()}"})
+    return answer(shown(device), status=201, headers={"Location": f"{request.rel_url.raw_path}/{device.id.hex()}"})
 
 
 async def patch_device(request: web.Request) -> web.Response:

@@ -48,6 +48,7 @@ def test_a_registered_device_is_listed_without_its_token(tmp_path: Path) -> None
         }
         listed = await house.ask("GET", DEVICES)
         assert listed.json == {"devices": [made.json]}
+        assert (await house.ask("PATCH", made.headers["Location"], {"name": "Work"})).json["name"] == "Work"
         assert TOKEN not in listed.body.decode()
         assert INSTALLED not in listed.body.decode()
 

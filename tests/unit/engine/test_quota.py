@@ -296,6 +296,15 @@ def test_a_quota_script_is_mapped_by_its_percent(
     assert told(event(name, quota_percent=percent), *states) == expected
 
 
+def test_falling_under_a_threshold_says_nothing_of_how_full_it_is() -> None:
+    """From 120 to 10 percent is «under 80» as well."""
+    (fell,) = observe(event("QuotaWithin", quota_percent=80), (state(WARNED, told=NOON - HOUR),), NOON)
+    (rose,) = observe(event("QuotaExceed", quota_percent=95), (state(WARNED, told=NOON - HOUR),), NOON)
+
+    assert fell.reason.detail == {"level": "ok", "resource": "STORAGE"}
+    assert rose.reason.detail == {"level": "soft", "resource": "STORAGE", "percent": 95}
+
+
 def test_two_resources_of_one_event_are_two_sightings() -> None:
     both = event("QuotaChange", disk_used=96, disk_quota=100, messages=1, max_messages=10)
     known = (state(OK), QuotaState(root="", resource="MESSAGE", level=WARNED, told=TOLD))
