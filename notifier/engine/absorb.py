@@ -14,7 +14,7 @@ import msgspec
 
 from notifier.engine.ranges import SEEN_OPS, newest
 from notifier.model.event import Event, EventType
-from notifier.model.item import Cause, ItemState, RangeOp, SeenRange
+from notifier.model.item import Cause, ItemState, Mailbox, RangeOp, SeenRange
 from notifier.model.notification import Arrival
 
 TWIN_WITHIN = timedelta(seconds=60)
@@ -26,6 +26,9 @@ what MessageTrash reports of the others (RFC 5423 §4.2). Who moves a message th
 An append there cannot be told from a copy until the expunge of the old place comes: so it is the place that counts as
 one where the message is gone. A copy leaves the original where it is, unread, as the server counts it; a move leaves
 nothing, in whatever order its halves are reported. What is moved back has a place again, and is open."""
+
+OWN_USES: Final = frozenset({"\\sent", "\\drafts"})
+"""RFC 6154 §2: where a person's own messages are kept, as written, not as received."""
 
 
 class Twin(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +103,11 @@ def standing(covering: Iterable[SeenRange]) -> Standing:
     cause = there.cause if gone and there else seen.cause if read and seen else None
     moved = any(found.op is RangeOp.GONE and found.cause is Cause.MOVED for found in ranges)
     return Standing(seen=read, gone=gone, cause=cause, moved=moved and gone)
+
+
+def use_of(event: Event, mailbox: Mailbox | None) -> str:
+    """The special use of the event's mailbox, lower case: the event's own word, else what was last reported of it."""
+    return (event.special_use or (mailbox.special_use if mailbox is not None else "")).lower()
 
 
 def discarding(special_use: str) -> Cause | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from notifier.engine import limits
+from notifier.engine.absorb import use_of
 from notifier.engine.categorise import is_trusted_voicemail
 from notifier.engine.ranges import event_time
 from notifier.model.event import EventType, Received
@@ -69,8 +70,7 @@ def _not_mail(received: Received, recipient: Recipient, facts: Facts) -> Reason 
 
 def _unwanted_place(received: Received, recipient: Recipient, facts: Facts) -> Reason | None:
     event = received.event
-    use = event.special_use or (facts.mailbox.special_use if facts.mailbox is not None else "")
-    why = SPECIAL_USES.get(use.lower()) if use else None
+    why = SPECIAL_USES.get(use_of(event, facts.mailbox))
     if why is None and event.message is not None and event.message.junk:
         why = Why.JUNK
     return Reason(Step.EXCLUSION, why) if why else None

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from notifier.engine.absorb import Met, Standing, discarding, meet
+from notifier.engine.absorb import Met, Standing, discarding, meet, use_of
 from notifier.engine.decide import decide
 from notifier.engine.digest import is_for_digest
 from notifier.engine.identity import conversation_hash, message_id_hash
@@ -45,7 +45,7 @@ async def arrival(
     if met.arrival is Arrival.NEW and (standing.seen or standing.gone):
         # Moved, with a move that is still to be decided: it brings the place where it stands.
         met = Met(Arrival.OVERTAKEN if standing.moved and not standing.seen else Arrival.SEEN_BEFORE)
-    if (put_in := discarding(event.special_use or mailbox.special_use)) is not None:
+    if (put_in := discarding(use_of(event, mailbox))) is not None:
         # Not before: who asks why it was silent is told of the mailbox (`engine.exclude`), not of what that means here.
         standing = msgspec.structs.replace(standing, discarded=put_in)
     thread = event.message.thread if event.message else ""

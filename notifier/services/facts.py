@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from notifier.engine import flood, signin
-from notifier.engine.absorb import Met, Standing
+from notifier.engine.absorb import OWN_USES, Met, Standing, use_of
 from notifier.engine.identity import network_of
 from notifier.engine.ranges import event_time
 from notifier.model.event import Event, EventType, MessageSummary, Received
@@ -75,7 +75,7 @@ async def read_facts(
         item=item,
         arrival=met.arrival,
         arrival_cause=standing.cause,
-        presence=await _presence(tx, event, received, recipient, person),
+        presence=await _presence(tx, received, recipient, person, found),
         known_since=person.first_seen,
         appends_in_minute=await _appends(tx, event, received, recipient.id, found, met, now),
         quotas=await known_quotas(tx, event, recipient.id),
@@ -87,11 +87,12 @@ async def read_facts(
 
 
 async def _presence(
-    tx: Transaction, event: Event, received: Received, recipient: Recipient, person: Person
+    tx: Transaction, received: Received, recipient: Recipient, person: Person, found: Kept | None
 ) -> datetime | None:
     """His own reading, flagging or saving by a client shows him active; sign-ins do not, phones reconnect all day."""
+    event = received.event
     own = event.actor == recipient.name and event.service.lower().startswith(PRESENCE_SERVICES)
-    saved = event.type is EventType.MESSAGE_APPEND and event.special_use in ("\\Sent", "\\Drafts")
+    saved = event.type is EventType.MESSAGE_APPEND and use_of(event, found[0] if found else None) in OWN_USES
     if not own or not (saved or event.type in (EventType.MESSAGE_READ, EventType.FLAGS_SET)):
         return person.active_at
     active = event_time(event, received.received)

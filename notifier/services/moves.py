@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from notifier.engine.absorb import Standing, copied, discarding
+from notifier.engine.absorb import Standing, copied, discarding, use_of
 from notifier.engine.identity import message_id_hash
 from notifier.model.event import Event, Received, UidSet
 from notifier.model.instant import micros
@@ -92,7 +92,7 @@ async def _copying(tx: Transaction, received: Received, person: bytes, mailbox: 
         left_in=discarding(use),
         mailbox=mailbox,
         after=event.uidvalidity or mailbox.uidvalidity,
-        put_in=discarding(event.special_use or mailbox.special_use),
+        put_in=discarding(use_of(event, mailbox)),
         moved=event.name.lower().endswith("move"),
         message_id=message_id_hash(event.message_ids[0]) if alone else b"",
         now=now,
