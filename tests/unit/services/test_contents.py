@@ -157,6 +157,54 @@ def test_what_stands_in_it_follows_the_wishes_unless_a_step_moved_it_there(tmp_p
     playing(tmp_path, scenario)
 
 
+def appended(mailbox: str, uid: int = 1) -> Event:
+    """As Dovecot says that a client has put the first mail there."""
+    letter = summary(message_id="<1@x.example>", thread="<1@x.example>", subject="subject 1")
+    return event("MessageAppend", mailbox=mailbox, uid=uid, uidvalidity=4, actor=ANN, user=ANN, message=letter)
+
+
+def expunged(uid: int = 1) -> Event:
+    return event("MessageExpunge", uid=0, uidset=UidSet.of([(uid, uid)]), actor=ANN, user=ANN)
+
+
+def renamed(old: str, new: str) -> Event:
+    return event("MailboxRename", old_mailbox=old, mailbox=new, uidvalidity=4, user=ANN)
+
+
+STANDS: dict[str, tuple[Sequence[Event], str]] = {
+    "where it came": ([], "INBOX"),
+    "moved": ([appended("Work"), expunged()], "Work"),
+    "moved, and that said first": ([expunged(), appended("Work")], "Work"),
+    "copied": ([appended("Work")], "INBOX"),
+    "moved, into what is renamed": ([appended("Work"), expunged(), renamed("Work", "Job")], "Job"),
+    "moved, and back": (
+        [
+            appended("Work"),
+            expunged(),
+            appended("INBOX", 2),
+            event("MessageExpunge", mailbox="Work", uid=1, uidvalidity=4),
+        ],
+        "INBOX",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STANDS)
+def test_each_stands_under_the_name_its_mailbox_has_now(tmp_path: Path, case: str) -> None:
+    events, name = STANDS[case]
+
+    async def scenario(line: Pipeline) -> None:
+        await ann(line, {}, mail())
+        for reported in events:
+            await line.report(reported)
+            await line.run(1)
+        assert [item.mailbox_name for item in (await preview(line)).items] == [name]
+        assert await digest(line) == ONE
+        assert ("Work" in mails(line)[0], "Job" in mails(line)[0]) == (name == "Work", name == "Job")
+
+    playing(tmp_path, scenario)
+
+
 def test_what_the_deployment_forbids_stands_in_no_digest(tmp_path: Path) -> None:
     async def scenario(line: Pipeline) -> None:
         await ann(line, {}, mail())

@@ -132,7 +132,10 @@ update item set state = :state, cause = :cause, ended = :ended where seq = :item
 update item set cause = :cause where seq = :item and state = 2 and cause <> :cause
 
 -- name: items_for_digest
-select seq, person, event, key, category, thread, message_id, opened, state, cause, ended, digest, mailbox_name, summary
+-- Each with the name its mailbox has now: of the first place where it still stands.
+select seq, person, event, key, category, thread, message_id, opened, state, cause, ended, digest,
+  coalesce((select m.name from item_place p join mailbox m on m.id = p.mailbox where p.item = item.seq and p.gone = 0
+    order by p.rowid limit 1), mailbox_name), summary
 from item where person = :person and digest = 1 and state = 0 and seq > :after order by seq limit :limit
 
 -- name: item_digested

@@ -162,7 +162,7 @@ select l.notification, exists (select 1 from item_place q join seen_range r on r
   exists (select 1 from told t where t.notification = l.notification and t.item = l.item),
   coalesce(m.name, ''), coalesce(p.uidvalidity, 0), coalesce(p.uid, 0),
   i.seq, i.person, i.event, i.key, i.category, i.thread, i.message_id, i.opened, i.state, i.cause, i.ended, i.digest,
-  i.mailbox_name, i.summary
+  coalesce(m.name, i.mailbox_name), i.summary
 from notification_item l join item i on i.seq = l.item
 left join item_place p on p.rowid = (select q.rowid from item_place q where q.item = i.seq and q.gone = 0 limit 1)
 left join mailbox m on m.id = p.mailbox
