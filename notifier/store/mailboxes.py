@@ -126,7 +126,8 @@ def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime, receive
         "owner": owner,
         "name": name,
         "uidvalidity": event.uidvalidity,
-        "special": event.special_use,
+        # Said of another name, it may have been taken from that (`dialects.naming`).
+        "special": event.special_use if name == event.mailbox else "",
         "unseen": -1 if event.unseen is None else event.unseen,
         "messages": event.messages if counted else -1,
         "uidnext": event.uidnext or (event.uid + 1 if event.type in ARRIVALS and event.uid else 0),

@@ -64,7 +64,8 @@ class Renames:
         return name
 
     async def rename(self, tx: Transaction, house: House, event: Event, now: datetime) -> None:
-        """The row and the prefix of its children take the new name; INBOX's children stay (RFC 9051 §6.3.6)."""
+        """The row and the prefix of its children take the new name, and what they were for by the old one is forgotten;
+        INBOX's children stay (RFC 9051 §6.3.6)."""
         base = {"store": house.store, "owner": house.owner}
         old, new = event.old_mailbox, event.mailbox
         if not old or old == new:
@@ -77,7 +78,9 @@ class Renames:
             target = new + row[3][len(old) :]
             for there in await tx.rows("mailbox_named", {**base, "name": target}):
                 await _make_way(tx, there, row, now)
-            await tx.rows("mailbox_rename", {"id": row[0], "name": target})
+            # A child says what it is for with its next report.
+            special = event.special_use if target == new else ""
+            await tx.rows("mailbox_rename", {"id": row[0], "name": target, "special": special})
             names.append((row[3], target, row[1]))
         if not any(before == old for before, _, _ in names):
             names.append((old, new, event.uidvalidity))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,5 +107,72 @@ def test_a_deleted_mailboxs_name_taken_by_another_deletes_nothing_of_that(tmp_pa
             (ItemState.GONE, "mailbox_deleted"),
             (ItemState.OPEN, ""),
         ]
+
+    play(tmp_path, scenario)
+
+
+USES = {"Trash": "\\Trash", "Spam": "\\Junk"}
+"""What a mailbox is for by its name, where no attribute is reported: of its first or last part."""
+
+
+def use(mailbox: str) -> str:
+    parts = mailbox.split("/")
+    return USES.get(parts[0]) or USES.get(parts[-1], "")
+
+
+def letter(mailbox: str, uid: int) -> Event:
+    return mail(mailbox, uid, special_use=use(mailbox))
+
+
+def renamed(old: str, new: str, second: int) -> Event:
+    when = NOON + timedelta(seconds=second)
+    return event(
+        "MailboxRename", old_mailbox=old, mailbox=new, uidvalidity=5, special_use=use(new), user=ANN, timestamp=when
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "rings"),
+    [
+        (["Work", "Trash/Work", "Work"], 1),
+        (["Spam", "Projects"], 1),
+        (["Work", "Trash/Work"], 0),
+        (["Projects", "Spam"], 0),
+        (["Trash", "Spam", "Work"], 1),
+    ],
+)
+@pytest.mark.parametrize("child", ["", "/May"])
+def test_a_letter_rings_or_not_by_what_its_mailbox_is_called_now(
+    tmp_path: Path, names: list[str], rings: int, child: str
+) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(letter(names[0], 1), letter(names[0] + child, 2))
+        await line.run(3)
+        before = len(line.channels[PUSH].handed)
+        for second, (old, new) in enumerate(pairwise(names)):
+            await line.report(renamed(old, new, second))
+        await line.report(letter(names[-1] + child, 3))
+        await line.run(3)
+        assert len(line.channels[PUSH].handed) - before == rings
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("late", ["Trash/Work", "Trash/Work/May"])
+def test_a_late_report_for_the_old_name_does_not_say_what_the_mailbox_is_for(tmp_path: Path, late: str) -> None:
+    """Not even where no report under the new name says it."""
+    new = late.removeprefix("Trash/")
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(letter("Trash/Work", 1), letter("Trash/Work/May", 1))
+        await line.report(renamed("Trash/Work", "Work", 1))
+        await line.report(letter(late, 2))
+        await line.run(3)
+        assert line.channels[PUSH].handed == [], "they were delivered to the trash"
+        await line.report(letter(new, 3))
+        await line.run(3)
+        assert len(line.channels[PUSH].handed) == 1
 
     play(tmp_path, scenario)

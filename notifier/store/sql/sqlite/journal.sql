@@ -58,7 +58,8 @@ insert into dead(journal, person, error, at) values (:journal, :person, :error, 
 select seq, key, source, store, dialect, mailbox, received, body from journal where seq = :seq
 
 -- name: mailbox_rename
-update mailbox set name = :name where id = :id
+-- What it is for goes by its name wherever no attribute is reported: the report of the rename says it anew.
+update mailbox set name = :name, special = :special where id = :id
 
 -- name: mailbox_named
 select id, uidvalidity, deleted, name from mailbox where store = :store and owner = :owner and name = :name
