@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from notifier.engine.absorb import Standing, Twin, standing, state_of
-from notifier.model.event import MessageSummary, Received
+from notifier.model.event import UID_MAX, MessageSummary, Received
 from notifier.model.instant import instant, maybe_instant, micros
 from notifier.model.item import Cause, Item, ItemState, Mailbox, Place, RangeOp, SeenRange
 from notifier.store import summaries
@@ -104,7 +104,7 @@ async def twins(tx: Transaction, person: bytes, message_id: bytes) -> list[Twin]
 
 async def standing_at(tx: Transaction, place: Place) -> Standing:
     """How the place stands by every range reported for it, applied or not."""
-    return standing(await ranges_over(tx, place)) if place.uidvalidity else Standing()
+    return standing(await ranges_over(tx, place)) if place.uid <= UID_MAX else Standing()
 
 
 async def read_already(tx: Transaction, item: int) -> bool:

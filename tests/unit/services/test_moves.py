@@ -218,3 +218,20 @@ def test_its_history_says_why_it_did_not_ring(tmp_path: Path) -> None:
         assert line.one("select item from decision") == line.one("select seq from item")
 
     play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("validity", [1, 0], ids=["its UIDVALIDITY is reported", "it is not"])
+@pytest.mark.parametrize("name", ["MessageRead", "MessageExpunge"])
+@pytest.mark.parametrize("together", [True, False])
+def test_read_or_removed_before_it_is_reported_it_rings_nobody(
+    tmp_path: Path, validity: int, name: str, together: bool
+) -> None:
+    before = event(name, uid=0, uidset=UidSet.of([(7, 7)]), uidvalidity=validity, actor=ANN, user=ANN)
+
+    async def scenario(line: Pipeline) -> None:
+        await told(line, before, new(uidvalidity=validity), together=together)
+        assert line.channels[PUSH].handed == []
+        assert line.one("select state from item") != ItemState.OPEN
+        assert await digest(line) == []
+
+    play(tmp_path, scenario)
