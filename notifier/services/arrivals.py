@@ -10,7 +10,9 @@ from notifier.engine.absorb import Met, Standing, discarding, meet, use_of
 from notifier.engine.decide import decide
 from notifier.engine.digest import is_for_digest
 from notifier.engine.identity import conversation_hash, message_id_hash
+from notifier.engine.ranges import event_time
 from notifier.model.event import ARRIVALS, Event, EventType, Received
+from notifier.model.instant import micros
 from notifier.model.item import Cause, Item, ItemState, Mailbox, Place
 from notifier.model.notification import Arrival, Facts, Verdict
 from notifier.model.recipient import Recipient
@@ -18,7 +20,7 @@ from notifier.services.facts import Ahead
 from notifier.services.taking_back import silence
 from notifier.store import items as item_store
 from notifier.store.database import Transaction
-from notifier.store.items import Kept, Opening
+from notifier.store.items import Bookkeeping, Kept, Opening
 
 JOINING = frozenset({Arrival.MOVED, Arrival.COLLAPSED, Arrival.OVERTAKEN})
 """Arrivals at a place of an item that is there already."""
@@ -31,15 +33,14 @@ async def arrival(
     event = received.event
     if event.type not in ARRIVALS or found is None:
         return Met(Arrival.NEW), None, Standing()
-    mailbox = found[0]
+    mailbox, kept = found
     place, message_id = place_of(event, mailbox, received.key), message_id_of(event)
     known = None if ahead.simply_new else await item_store.find_place(tx, person, place)
     if known is not None and known.announced:
         return Met(Arrival.DUPLICATE, known.item), await item_store.read_item(tx, known.item), Standing()
     standing = Standing() if ahead.simply_new else await item_store.standing_at(tx, place)
-    if place.uidvalidity and place.uidvalidity < mailbox.uidvalidity:
-        # RFC 9051 §2.3.1.1: a late report of a mailbox as it is no more.
-        standing = Standing(gone=True, cause=Cause.UIDVALIDITY)
+    if (voided := _voided(received, place, mailbox, kept)) is not None:
+        standing = Standing(gone=True, cause=voided)
     twins = [] if ahead.simply_new else await item_store.twins(tx, person, message_id)
     met = meet(event, twins, received.received) if known is None else Met(Arrival.OVERTAKEN, known.item)
     if met.arrival is Arrival.NEW and (standing.seen or standing.gone):
@@ -63,6 +64,16 @@ async def arrival(
         places=(place,),
     )
     return met, provisional, standing
+
+
+def _voided(received: Received, place: Place, mailbox: Mailbox, kept: Bookkeeping) -> Cause | None:
+    """Why a late report is of a mailbox as it is no more; None if it is of this one."""
+    event = received.event
+    is_this_one = not kept.deleted and 0 < event.uidvalidity == mailbox.uidvalidity
+    if micros(event_time(event, received.received)) <= (kept.deleted or kept.former) and not is_this_one:
+        return Cause.MAILBOX_DELETED
+    # RFC 9051 §2.3.1.1: they only rise.
+    return Cause.UIDVALIDITY if 0 < place.uidvalidity < mailbox.uidvalidity else None
 
 
 def message_id_of(event: Event) -> bytes:

@@ -98,7 +98,7 @@ def _says_nothing(received: Received, kept: Bookkeeping) -> bool:
 
 async def _renewed(tx: Transaction, case: Case, limit: int) -> Through:
     """RFC 9051 §2.3.1.1: a new UIDVALIDITY voids every UID known before."""
-    uidvalidity = case.received.event.uidvalidity
+    uidvalidity = min(case.received.event.uidvalidity, case.mailbox.uidvalidity)
     if uidvalidity <= case.kept.swept:
         return [], True
     changes, finished = await ending.leave_older(tx, case.person, case.mailbox.id, uidvalidity, limit, case.now)

@@ -60,6 +60,10 @@ class Bookkeeping(NamedTuple):
     appended: bytes
     created: int
     renewed: int
+    deleted: int
+    """While nothing that happened later is reported of it."""
+    former: int
+    """When the one that had its name before was deleted."""
     uncertain: int
     """Ranges wait to be applied."""
 

@@ -21,6 +21,8 @@ from notifier.store.report import Report
 Seat = tuple[int, int]
 """A mailbox row and the UIDVALIDITY that holds."""
 NOWHERE: Seat = (0, 0)
+NOWHERE_ANY_MORE = frozenset({EventType.MAILBOX_DELETE, EventType.MAILBOX_UNSUBSCRIBE})
+"""What may be said of a deleted mailbox although there is none of its name: clients unsubscribe after deleting."""
 MOVE = "vnd.cmu.messagemove"
 COUNTS_NOTHING: Mapping[str, object] = {"special": "", "unseen": -1, "messages": -1, "uidnext": 0, "modseq": 0}
 """What a report says of a mailbox it only mentions: the source of a move."""
@@ -66,8 +68,8 @@ class Mailboxes:
         return found
 
     async def _flush(self, tx: Transaction, plain: list[tuple[bytes, dict[str, object]]]) -> dict[bytes, Seat]:
-        rows = await tx.many("mailbox_report", [params for _, params in plain])
-        found = {key: (row[0], row[1]) for (key, _), row in zip(plain, rows, strict=True)}
+        seats = await _report(tx, [params for _, params in plain])
+        found = {key: seat for (key, _), seat in zip(plain, seats, strict=True)}
         plain.clear()
         return found
 
@@ -94,7 +96,7 @@ class Mailboxes:
         name = await self._renames.current(tx, _house(report, owner), event, left, now)
         row = {**_mailbox_row(report, owner, name, now, micros(now)), **COUNTS_NOTHING}
         row["uidvalidity"] = event.old_uidvalidity
-        ((mailbox, uidvalidity),) = await tx.rows("mailbox_report", row)
+        ((mailbox, uidvalidity),) = await _report(tx, [row])
         return [
             _range_row(
                 SeenRange(
@@ -111,6 +113,17 @@ class Mailboxes:
             )
             for low, high in event.old_uidset.ranges
         ]
+
+
+async def _report(tx: Transaction, reports: Sequence[dict[str, object]]) -> list[Seat]:
+    """The seat of each; what was deleted and is there again is another mailbox first."""
+    seats: list[Seat] = []
+    for params, row in zip(reports, await tx.many("mailbox_report", reports), strict=True):
+        if row[2] and params["stands"]:
+            await tx.rows("mailbox_again", params)
+            (row,) = await tx.rows("mailbox_report", params)
+        seats.append((row[0], row[1]))
+    return seats
 
 
 def _house(report: Report, owner: bytes) -> House:
@@ -135,6 +148,7 @@ def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime, receive
         "at": micros(event_time(event, now)),
         "received": received,
         "creates": event.type is EventType.MAILBOX_CREATE,
+        "stands": event.type not in NOWHERE_ANY_MORE,
     }
 
 

@@ -14,10 +14,12 @@ from notifier.engine.identity import person_id
 from notifier.model.event import Event, UidSet
 from notifier.model.instant import micros
 from notifier.model.item import Cause, ItemState
+from notifier.model.message import Push
 from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import PUSH, MemoryChannel, Pipeline, phone_of, play
 
 TEN_MINUTES_S = 600
+LATER = timedelta(seconds=20)
 
 
 def mail(mailbox: str = "INBOX", uid: int = 1, **fields: Any) -> Event:
@@ -275,6 +277,140 @@ def test_a_late_report_of_an_older_validity_announces_nothing_and_counts_nothing
         assert line.one("select unseen from mailbox") == 1
         assert items(line) == [("INBOX", ItemState.OPEN, ""), ("INBOX", ItemState.GONE, Cause.UIDVALIDITY)]
         assert len(line.channels[PUSH].handed) == 1
+
+    play(tmp_path, scenario)
+
+
+def deleted(second: int, mailbox: str = "Work", **fields: Any) -> Event:
+    when = NOON + timedelta(seconds=second)
+    return event("MailboxDelete", **({"mailbox": mailbox, "timestamp": when, "user": ANN} | fields))
+
+
+def created(second: int, mailbox: str = "Work", **fields: Any) -> Event:
+    when = NOON + timedelta(seconds=second)
+    return event("MailboxCreate", **({"mailbox": mailbox, "timestamp": when, "user": ANN} | fields))
+
+
+AROUND_A_DELETION: dict[str, tuple[Sequence[Event], bool]] = {
+    "reported after it": ([mail("Work"), deleted(15), mail("Work", 2)], False),
+    "nothing else is known of the mailbox": ([deleted(15), mail("Work", 2)], False),
+    "reported before it": ([mail("Work", 2), deleted(15)], False),
+    "no UIDVALIDITY is reported": ([mail("Work", uidvalidity=0), deleted(15), mail("Work", 2, uidvalidity=0)], False),
+    "of the mailbox made anew": ([deleted(15), mail("Work", 2, timestamp=NOON + timedelta(seconds=16))], True),
+    "of the one made anew, known by its UIDVALIDITY": (
+        [mail("Work"), deleted(15), mail("Work", 2, uidvalidity=2)],
+        True,
+    ),
+    "and unsubscribed, which makes no mailbox": (
+        [deleted(15), event("MailboxUnSubscribe", mailbox="Work", user=ANN, timestamp=NOON + LATER), mail("Work", 2)],
+        False,
+    ),
+    "made anew in the same second": (
+        [
+            deleted(15),
+            created(15, uidvalidity=2),
+            mail("Work", 2, uidvalidity=2, timestamp=NOON + timedelta(seconds=15)),
+        ],
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", AROUND_A_DELETION)
+@pytest.mark.parametrize("together", [True, False])
+def test_what_happened_before_its_mailbox_was_deleted_rings_nobody(tmp_path: Path, case: str, together: bool) -> None:
+    events, rings = AROUND_A_DELETION[case]
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        for one in events:
+            await line.report(one)
+            if not together:
+                await line.decide()
+        await line.run(3)
+        assert len(line.channels[PUSH].handed) == rings
+        last = "select state, cause, digest from item where event = (select max(event) from item)"
+        ended = (ItemState.GONE, Cause.MAILBOX_DELETED)
+        assert [row[:2] for row in line.rows(last)] == [(ItemState.OPEN, "") if rings else ended]
+        assert line.rows("select 1 from item where state = 0") == [(1,)] * rings
+
+    play(tmp_path, scenario)
+
+
+def at(second: int, uid: int, uidvalidity: int, **fields: Any) -> Event:
+    """A mail in Work, so many seconds after noon."""
+    told = {"timestamp": NOON + timedelta(seconds=second), "uidvalidity": uidvalidity}
+    return mail("Work", uid, **(told | fields))
+
+
+BEFORE = at(0, 7, 900, unseen=5, modseq=99)
+GONE_AND_BACK = [deleted(10, uidvalidity=900), created(20, uidvalidity=300)]
+MADE_ANEW: dict[str, tuple[Sequence[Event], list[tuple[int, int]]]] = {
+    "with a smaller UIDVALIDITY": ([BEFORE, *GONE_AND_BACK, at(30, 1, 300), at(60, 2, 300)], [(300, 1), (300, 2)]),
+    "nothing but a mail shows it": ([BEFORE, deleted(10), at(30, 1, 300), at(60, 2, 300)], [(300, 1), (300, 2)]),
+    "its creation does not say its UIDVALIDITY": ([BEFORE, deleted(10), created(20), at(30, 1, 300)], [(300, 1)]),
+    "a late report of the one before": (
+        [BEFORE, *GONE_AND_BACK, at(30, 1, 300), at(5, 8, 900), at(60, 2, 300)],
+        [(300, 1), (300, 2)],
+    ),
+    "a late report of one before that": (
+        [BEFORE, *GONE_AND_BACK, at(30, 1, 300), at(5, 8, 600), at(60, 2, 300)],
+        [(300, 1), (300, 2)],
+    ),
+    "a late report that names no UIDVALIDITY": ([BEFORE, *GONE_AND_BACK, at(5, 8, 0), at(30, 1, 300)], [(300, 1)]),
+    "with a larger one, and a late report that names none": (
+        [BEFORE, deleted(10), created(20, uidvalidity=901), at(5, 8, 0), at(30, 1, 901)],
+        [(901, 1)],
+    ),
+    "its UIDVALIDITY rises": ([BEFORE, *GONE_AND_BACK, at(30, 1, 300), at(60, 3, 400), at(90, 2, 300)], [(400, 3)]),
+    "deleted once more": (
+        [BEFORE, *GONE_AND_BACK, at(30, 1, 300), deleted(40), created(50, uidvalidity=200), at(60, 2, 200)],
+        [(200, 2)],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MADE_ANEW)
+@pytest.mark.parametrize("how", ["decided one by one", "decided together", "in one body"])
+def test_a_mailbox_deleted_and_made_anew_rings_whatever_its_uidvalidity(tmp_path: Path, case: str, how: str) -> None:
+    """What stands in it at last is open, and was told; what is of the one before it is neither."""
+    events, stands = MADE_ANEW[case]
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        for body in [events] if how == "in one body" else [[one] for one in events]:
+            await line.report(*body)
+            if how == "decided one by one":
+                await line.run(3)
+        await line.run(60)
+        open_ones = "select p.uidvalidity, p.uid from item i join item_place p on p.item = i.seq where i.state = 0"
+        assert line.rows(open_ones) == stands
+        told = {push.fields["uid"] for push in line.channels[PUSH].handed if isinstance(push, Push)}
+        assert told >= {str(uid) for _, uid in stands}
+        assert "8" not in told
+
+    play(tmp_path, scenario)
+
+
+def test_a_mailbox_made_anew_counts_from_the_beginning(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(BEFORE, *GONE_AND_BACK, at(30, 1, 300, unseen=1, modseq=2))
+        assert line.one("select unseen from mailbox") == 1
+        await line.report(at(5, 8, 900, unseen=6, modseq=100), at(5, 9, 0, unseen=7))
+        assert line.rows("select unseen, uidvalidity, swept from mailbox") == [(1, 300, 300)]
+
+    play(tmp_path, scenario)
+
+
+def test_without_a_deletion_a_smaller_uidvalidity_stays_a_late_report(tmp_path: Path) -> None:
+    """RFC 9051 §2.3.1.1: it only rises while the mailbox is there."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(BEFORE, at(30, 1, 300))
+        await line.run(3)
+        assert items(line) == [("Work", ItemState.OPEN, ""), ("Work", ItemState.GONE, Cause.UIDVALIDITY)]
 
     play(tmp_path, scenario)
 

@@ -79,7 +79,8 @@ create table layer(
 );
 
 -- A mailbox is its row: renames change the name, everything else hangs on the id.
--- `swept`: items of smaller UIDVALIDITYs have been ended. `deleted`: when that happened, 0 while it exists.
+-- `swept`: items of smaller UIDVALIDITYs have been ended. `deleted`: when that happened, 0 while it exists. `former`: when
+-- the one before it that had its name was deleted, 0 if none was.
 -- `renewed`, `created`: when a report showed that it is another mailbox under the old name, and when a MailboxCreate came
 -- that did not name its UIDVALIDITY; of an INBOX the two together mean another owner (`services.new_owner`), and are 0 again.
 -- `appended`: when the last appends came, 8 bytes each, oldest first.
@@ -97,6 +98,7 @@ create table mailbox(
   modseq integer not null,
   counted integer not null,
   deleted integer not null default 0,
+  former integer not null default 0,
   renewed integer not null default 0,
   created integer not null default 0,
   appended blob not null default x'',

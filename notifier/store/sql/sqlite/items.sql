@@ -186,6 +186,7 @@ update seen_range set reached = :reached where seq = :range
 -- name: mailbox_read
 -- The last column: whether ranges of it are not yet applied.
 select id, store, name, uidvalidity, special, unseen, messages, uidnext, swept, appended, created, renewed,
+  deleted, former,
   exists (select 1 from seen_range r where r.mailbox = m.id and r.applied = 0) from mailbox m where id = :id
 
 -- name: mailbox_id

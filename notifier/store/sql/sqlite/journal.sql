@@ -5,31 +5,42 @@ on conflict(key) do update set until = excluded.until where event_key.until <= :
 returning key
 
 -- name: mailbox_report
--- Counts are the newest by modseq, else uidnext, else time (`modseq`, `counted`: of the last count); a smaller UIDVALIDITY is
--- a late report of a mailbox that is no more. A deleted one is there again by what happened later, or by a new
--- UIDVALIDITY; that, and any UIDVALIDITY that rises, make it another mailbox (`renewed`).
+-- Counts are the newest by modseq, else uidnext, else time (`modseq`, `counted`: the highest of all counts). A smaller
+-- UIDVALIDITY is a late report of a mailbox that is no more, and so is any from before the deletion of the `former` one.
+-- One that rises makes it another mailbox (`renewed`). The last column: what was deleted is there again (`mailbox_again`).
 insert into mailbox(store, owner, name, uidvalidity, swept, special, unseen, messages, uidnext, modseq, counted)
 values (:store, :owner, :name, :uidvalidity, :uidvalidity, :special, :unseen, :messages, :uidnext, :modseq,
   case when :unseen >= 0 or :messages >= 0 then :at else 0 end)
 on conflict(store, owner, name) do update set
   special = case when excluded.special <> '' then excluded.special else special end,
-  renewed = case when excluded.uidvalidity > uidvalidity and uidvalidity > 0
-    or deleted > 0 and (:at > deleted or :creates and :at = deleted) then :received else renewed end,
-  deleted = case when deleted = 0 or :at > deleted or :creates and :at = deleted or excluded.uidvalidity > uidvalidity
-    then 0 else deleted end,
-  unseen = case when excluded.uidvalidity > uidvalidity then excluded.unseen
-    when excluded.unseen >= 0 and not (excluded.uidvalidity > 0 and excluded.uidvalidity < uidvalidity) and
+  renewed = case when excluded.uidvalidity > uidvalidity and :at > former and uidvalidity > 0 then :received else renewed end,
+  deleted = case when excluded.uidvalidity > uidvalidity and :at > former and uidvalidity > 0 then 0 else deleted end,
+  former = case when excluded.uidvalidity > uidvalidity and :at > former and uidvalidity > 0 and deleted > 0 then deleted
+    else former end,
+  unseen = case when excluded.uidvalidity > uidvalidity and :at > former then excluded.unseen
+    when excluded.unseen >= 0 and excluded.uidvalidity in (0, uidvalidity)
+      and (:at > max(former, deleted) or excluded.uidvalidity > 0 and deleted = 0) and
       case when excluded.modseq > 0 and modseq > 0 then excluded.modseq >= modseq
         when excluded.uidnext > 0 and uidnext > 0 and excluded.uidnext <> uidnext then excluded.uidnext > uidnext
         else excluded.counted >= counted end
     then excluded.unseen else unseen end,
   messages = case when excluded.messages >= 0 and excluded.counted >= counted then excluded.messages else messages end,
-  modseq = case when excluded.uidvalidity > uidvalidity then excluded.modseq else max(modseq, excluded.modseq) end,
-  uidnext = case when excluded.uidvalidity > uidvalidity then excluded.uidnext else max(uidnext, excluded.uidnext) end,
+  modseq = case when excluded.uidvalidity > uidvalidity and :at > former then excluded.modseq
+    else max(modseq, excluded.modseq) end,
+  uidnext = case when excluded.uidvalidity > uidvalidity and :at > former then excluded.uidnext
+    else max(uidnext, excluded.uidnext) end,
   counted = case when excluded.unseen >= 0 or excluded.messages >= 0 then max(counted, excluded.counted) else counted end,
   created = case when :creates and excluded.uidvalidity = 0 then :received else created end,
-  uidvalidity = max(uidvalidity, excluded.uidvalidity)
-returning id, uidvalidity
+  uidvalidity = case when :at > former then max(uidvalidity, excluded.uidvalidity) else uidvalidity end
+returning id, uidvalidity, deleted > 0 and (:at > deleted or :creates and :at = deleted)
+
+-- name: mailbox_again
+-- By what happened later than its deletion: another mailbox, whose UIDVALIDITY may be smaller and of which nothing is
+-- known but what that report says, once it is made again.
+update mailbox set deleted = 0, former = deleted, renewed = :received, uidvalidity = :uidvalidity,
+  swept = min(swept, :uidvalidity), special = '', unseen = -1, messages = -1, uidnext = 0, modseq = 0, counted = 0
+where store = :store and owner = :owner and name = :name and deleted > 0
+  and (:at > deleted or :creates and :at = deleted)
 
 -- name: journal_append
 insert into journal(key, owner, source, store, dialect, name, mailbox, received, body)
