@@ -134,6 +134,7 @@ def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime, receive
     event = report.event
     quota = event.type is not None and event.type.startswith("Quota")
     counted = event.messages is not None and not quota
+    uidnext = event.uidnext or (event.uid + 1 if event.type in ARRIVALS and event.uid else 0)
     return {
         "store": report.store,
         "owner": owner,
@@ -143,7 +144,8 @@ def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime, receive
         "special": event.special_use if name == event.mailbox else "",
         "unseen": -1 if event.unseen is None else event.unseen,
         "messages": event.messages if counted else -1,
-        "uidnext": event.uidnext or (event.uid + 1 if event.type in ARRIVALS and event.uid else 0),
+        # Of what says no count neither makes an older count out of one that comes later.
+        "uidnext": 0 if event.unseen is None else uidnext,
         "modseq": 0 if event.unseen is None else event.modseq or 0,
         "at": micros(event_time(event, now)),
         "received": received,

@@ -103,6 +103,7 @@ async def _make_way(tx: Transaction, there: Row, moved: Row, now: datetime) -> N
             await tx.rows("ranges_again", {"mailbox": there[0]})
         await tx.rows("mailbox_merge_places", {"from": there[0], "into": moved[0]})
         await tx.rows("mailbox_merge_ranges", {"from": there[0], "into": moved[0]})
+        await tx.rows("mailbox_merge_counts", {"from": there[0], "into": moved[0]})
     await tx.rows("mailbox_forget", {"id": there[0]})
 
 

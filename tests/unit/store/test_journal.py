@@ -220,6 +220,10 @@ COUNTS: dict[str, tuple[Sequence[Event], int]] = {
     "with neither the later": ([counted(3, second=60), counted(5)], 3),
     "the later, in order": ([counted(3), counted(5, second=60)], 5),
     "one with and one without modseq: the uidnext": ([counted(3, modseq=9, uidnext=4), counted(5, uidnext=5)], 5),
+    "what says no count makes none older": (
+        [counted(3, uidnext=9), mail(uid=20), counted(5, uidnext=10, second=60)],
+        5,
+    ),
     "what says nothing changes nothing": ([counted(3), event("MessageRead", uid=1, timestamp=NOON)], 3),
 }
 

@@ -111,6 +111,27 @@ def test_a_deleted_mailboxs_name_taken_by_another_deletes_nothing_of_that(tmp_pa
     play(tmp_path, scenario)
 
 
+OVERTAKEN: dict[str, tuple[Event, Event, int]] = {
+    "the newer one under the new name": (mail("Work", 1, unseen=1), mail("Job", 2, unseen=2), 2),
+    "the newer one under the old name": (mail("Work", 2, unseen=2), mail("Job", 1, unseen=1), 2),
+    "none under the new name": (mail("Work", 1, unseen=1), mail("Job", 2), 1),
+    "by modseq": (mail("Work", 1, unseen=3, modseq=9), mail("Job", 2, unseen=2, modseq=8), 3),
+}
+
+
+@pytest.mark.parametrize("case", OVERTAKEN)
+def test_of_the_counts_under_both_names_the_newest_holds(tmp_path: Path, case: str) -> None:
+    before, overtaking, unseen = OVERTAKEN[case]
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        for reported in (before, overtaking, RENAME):
+            await line.report(reported)
+        assert line.rows("select name, unseen from mailbox") == [("Job", unseen)]
+
+    play(tmp_path, scenario)
+
+
 USES = {"Trash": "\\Trash", "Spam": "\\Junk"}
 """What a mailbox is for by its name, where no attribute is reported: of its first or last part."""
 

@@ -5,7 +5,7 @@ on conflict(key) do update set until = excluded.until where event_key.until <= :
 returning key
 
 -- name: mailbox_report
--- Counts are the newest by modseq, else uidnext, else time (`modseq`, `counted`: the highest of all counts). A smaller
+-- Counts are the newest by modseq, else uidnext, else time (each the highest of all counts). A smaller
 -- UIDVALIDITY is a late report of a mailbox that is no more, and so is any from before the deletion of the `former` one.
 -- One that rises makes it another mailbox (`renewed`). The last column: what was deleted is there again (`mailbox_again`).
 insert into mailbox(store, owner, name, uidvalidity, swept, special, unseen, messages, uidnext, modseq, counted)
@@ -88,6 +88,16 @@ update or ignore item_place set mailbox = :into where mailbox = :from
 
 -- name: mailbox_merge_ranges
 update seen_range set mailbox = :into where mailbox = :from
+
+-- name: mailbox_merge_counts
+-- Of one mailbox under two names, the newer ones, in the order of `mailbox_report`.
+update mailbox as m set (unseen, messages, uidnext, modseq, counted) = (
+  select f.unseen, f.messages, f.uidnext, f.modseq, f.counted from mailbox f where f.id = :from)
+where id = :into and exists (
+  select 1 from mailbox f where f.id = :from and f.unseen >= 0 and (m.uidvalidity = 0 or f.uidvalidity in (0, m.uidvalidity))
+    and case when f.modseq > 0 and m.modseq > 0 then f.modseq >= m.modseq
+      when f.uidnext > 0 and m.uidnext > 0 and f.uidnext <> m.uidnext then f.uidnext > m.uidnext
+      else f.counted >= m.counted end)
 
 -- name: mailbox_old_name_write
 insert into mailbox_old_name(store, owner, name, new_name, uidvalidity, until)
