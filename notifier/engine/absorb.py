@@ -1,13 +1,15 @@
 """What an arriving message turns out to be, and how an item stands given its places.
 
 Pure rules of the item table: a second delivery collapses, a client's copy or move is a new place of the item it copies,
-seen in any place is seen, gone when the last place is gone.
+seen in any place is seen, gone when the last place is gone. What was read and moved is read where it stands now, until
+that is marked unread there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import IntEnum
 from typing import Final
 
 import msgspec
@@ -44,16 +46,29 @@ class Twin(msgspec.Struct, frozen=True, kw_only=True):
     """Its arrival was reported; False: only that it was copied or moved."""
 
 
+class Mark(IntEnum):
+    """What was said of \\Seen in a place."""
+
+    NONE = 0
+    SEEN = 1
+    UNSEEN = 2
+    """Marked unread, whatever it was where it came from."""
+
+
 class Standing(msgspec.Struct, frozen=True):
     """How a place stands by the ranges that cover it."""
 
-    seen: bool = False
+    mark: Mark = Mark.NONE
     gone: bool = False
     cause: Cause | None = None
     moved: bool = False
     """A client has moved it away: it stands elsewhere."""
     discarded: Cause | None = None
     """It stands there, but where nobody looks for it any more."""
+
+    @property
+    def seen(self) -> bool:
+        return self.mark is Mark.SEEN
 
     @property
     def over(self) -> bool:
@@ -99,10 +114,10 @@ def standing(covering: Iterable[SeenRange]) -> Standing:
     seen = newest(found for found in ranges if found.op in SEEN_OPS)
     there = newest(found for found in ranges if found.op not in SEEN_OPS)
     gone = there is not None and there.op is RangeOp.GONE
-    read = seen is not None and seen.op is RangeOp.SEEN
-    cause = there.cause if gone and there else seen.cause if read and seen else None
+    mark = Mark.NONE if seen is None else Mark.SEEN if seen.op is RangeOp.SEEN else Mark.UNSEEN
+    cause = there.cause if gone and there else seen.cause if mark is Mark.SEEN and seen else None
     moved = any(found.op is RangeOp.GONE and found.cause is Cause.MOVED for found in ranges)
-    return Standing(seen=read, gone=gone, cause=cause, moved=moved and gone)
+    return Standing(mark=mark, gone=gone, cause=cause, moved=moved and gone)
 
 
 def use_of(event: Event, mailbox: Mailbox | None) -> str:
@@ -115,9 +130,13 @@ def discarding(special_use: str) -> Cause | None:
     return DISCARDING.get(special_use.lower()) if special_use else None
 
 
-def state_of(places: Iterable[tuple[bool, bool]]) -> ItemState:
-    """From its places as (seen, gone) pairs."""
+def state_of(places: Iterable[tuple[Mark, bool]]) -> ItemState:
+    """From its places as (what was said of \\Seen there, gone) pairs, the newest last. One of which nothing was said is
+    as read as the last that was left: a copy keeps the flags (RFC 9051 §6.4.7), and may be reported before the read."""
     pairs = list(places)
     if all(gone for _, gone in pairs):
         return ItemState.GONE
-    return ItemState.SEEN if any(seen for seen, _ in pairs) else ItemState.OPEN
+    left = [mark for mark, gone in pairs if gone and mark is not Mark.NONE]
+    before = left[-1] if left else Mark.NONE
+    marks = {mark or before for mark, gone in pairs if not gone}
+    return ItemState.SEEN if Mark.SEEN in marks else ItemState.OPEN

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
-from notifier.engine.absorb import Met, Standing, discarding, meet, use_of
+from notifier.engine.absorb import Mark, Met, Standing, discarding, meet, use_of
 from notifier.engine.decide import decide
 from notifier.engine.digest import is_for_digest
 from notifier.engine.identity import conversation_hash, message_id_hash
@@ -22,6 +23,7 @@ from notifier.store import items as item_store
 from notifier.store.database import Transaction
 from notifier.store.items import Bookkeeping, Kept, Opening
 
+SEEN: Final = "\\seen"
 JOINING = frozenset({Arrival.MOVED, Arrival.COLLAPSED, Arrival.OVERTAKEN})
 """Arrivals at a place of an item that is there already."""
 
@@ -46,6 +48,9 @@ async def arrival(
     if met.arrival is Arrival.NEW and (standing.seen or standing.gone):
         # Moved, with a move that is still to be decided: it brings the place where it stands.
         met = Met(Arrival.OVERTAKEN if standing.moved and not standing.seen else Arrival.SEEN_BEFORE)
+    if met.item and met.arrival in JOINING and is_append(received) and standing.mark is Mark.NONE and is_seen(event):
+        # A client copies and moves the flags too. What was said of it there since, the ranges say.
+        standing = msgspec.structs.replace(standing, mark=Mark.SEEN, cause=standing.cause or Cause.READ)
     if (put_in := discarding(use_of(event, mailbox))) is not None:
         # Not before: who asks why it was silent is told of the mailbox (`engine.exclude`), not of what that means here.
         standing = msgspec.structs.replace(standing, discarded=put_in)
@@ -141,6 +146,10 @@ def stands_in_digest(received: Received, recipient: Recipient, facts: Facts, ver
         return is_for_digest(verdict)
     in_time = msgspec.structs.replace(facts, arrival=Arrival.OVERTAKEN, item=None)
     return is_for_digest(decide(received, recipient, in_time, now))
+
+
+def is_seen(event: Event) -> bool:
+    return SEEN in map(str.lower, event.flag_names)
 
 
 def is_append(received: Received) -> bool:

@@ -165,8 +165,8 @@ async def _another_place(tx: Transaction, copying: Copying, old: int, new: int) 
     left, stands = await item_store.standing_at(tx, before), await item_store.standing_at(tx, there)
     cause = stands.cause or Cause.MOVED
     places = [
-        (before, Standing(left.seen, copying.moved or left.gone, left.cause, discarded=copying.left_in)),
-        (there, Standing(stands.seen, stands.gone, cause, discarded=copying.put_in)),
+        (before, Standing(left.mark, copying.moved or left.gone, left.cause, discarded=copying.left_in)),
+        (there, Standing(stands.mark, stands.gone, cause, discarded=copying.put_in)),
     ]
     item = await _copied_item(tx, copying, before, there)
     if not item:

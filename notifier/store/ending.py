@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from notifier.engine.absorb import Standing, discarding, standing
+from notifier.engine.absorb import Mark, Standing, discarding, standing
 from notifier.engine.ranges import SEEN_OPS
 from notifier.model.instant import micros
 from notifier.model.item import Cause, ItemState, Mailbox, Place
@@ -30,9 +30,10 @@ async def apply_ranges(tx: Transaction, person: bytes, mailbox: Mailbox, limit: 
         spot = {"mailbox": mailbox.id, "person": person, "uidvalidity": uidvalidity}
         rows = await tx.rows("places_to_weigh", {**spot, "lo": low, "hi": high, "op": op, "limit": limit})
         for uid, item, seen, gone in rows:
-            stands = await _weighed(tx, mailbox, Place(mailbox.id, uidvalidity, uid), bool(seen), gone == GONE)
-            if (stands.seen, place_code(stands)) != (bool(seen), gone):
-                await tx.rows("place_stands", {**spot, "uid": uid, "seen": stands.seen, "gone": place_code(stands)})
+            stands = await _weighed(tx, mailbox, Place(mailbox.id, uidvalidity, uid), Mark(seen), gone == GONE)
+            if (stands.mark, place_code(stands)) != (seen, gone):
+                now_so = {"seen": int(stands.mark), "gone": place_code(stands)}
+                await tx.rows("place_stands", {**spot, "uid": uid, **now_so})
                 changes += await restate(tx, item, stands.cause, now)
         if len(rows) == limit:
             await tx.rows("range_reached", {"range": seq, "reached": rows[-1][0]})
@@ -42,14 +43,14 @@ async def apply_ranges(tx: Transaction, person: bytes, mailbox: Mailbox, limit: 
     return changes, len(ranges) < RANGES_STEP_MAX
 
 
-async def _weighed(tx: Transaction, mailbox: Mailbox, place: Place, seen: bool, gone: bool) -> Standing:
+async def _weighed(tx: Transaction, mailbox: Mailbox, place: Place, mark: Mark, gone: bool) -> Standing:
     """By all ranges over the place; where none speaks of \\Seen, or of being there, as it stood: ranges are forgotten
     first."""
     ranges = await ranges_over(tx, place)
     stands = standing(ranges)
     kinds = {found.op in SEEN_OPS for found in ranges}
     return Standing(
-        seen=stands.seen if True in kinds else seen,
+        mark=stands.mark if True in kinds else mark,
         gone=stands.gone if False in kinds else gone,
         cause=stands.cause,
         discarded=discarding(mailbox.special_use),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from notifier.engine.absorb import Standing, Twin, standing, state_of
+from notifier.engine.absorb import Mark, Standing, Twin, standing, state_of
 from notifier.model.event import UID_MAX, MessageSummary, Received
 from notifier.model.instant import instant, maybe_instant, micros
 from notifier.model.item import Cause, Item, ItemState, Mailbox, Place, RangeOp, SeenRange
@@ -149,7 +149,7 @@ async def open_notice(tx: Transaction, received: Received, person: bytes, catego
 
 async def open_copied(tx: Transaction, copied: Item, places: Sequence[tuple[Place, Standing]]) -> int:
     """A message of which nothing is known but that a client copied or moved it: its own report is still to come."""
-    state, there = state_of((stands.seen, stands.over) for _, stands in places), places[-1][1]
+    state, there = state_of((stands.mark, stands.over) for _, stands in places), places[-1][1]
     causes = {ItemState.OPEN: None, ItemState.SEEN: Cause.READ, ItemState.GONE: there.discarded or there.cause}
     cause = causes[state]
     row = {
@@ -213,7 +213,7 @@ async def merge(tx: Transaction, item: int, into: int) -> None:
 
 def _item_row(opening: Opening) -> dict[str, object]:
     stands = opening.standing
-    state = state_of([(stands.seen, stands.over)])
+    state = state_of([(stands.mark, stands.over)])
     cause = None if state is ItemState.OPEN else stands.discarded or stands.cause
     return {
         "person": opening.person,
@@ -251,7 +251,7 @@ def _place_row(person: bytes, place: Place, item: int, stands: Standing) -> dict
         "uidvalidity": place.uidvalidity,
         "uid": place.uid,
         "item": item,
-        "seen": stands.seen,
+        "seen": int(stands.mark),
         "gone": place_code(stands),
     }
 
@@ -260,7 +260,7 @@ async def restate(tx: Transaction, item: int, cause: Cause | None, now: datetime
     """The item's state follows from its places; the change, if there is one. What is gone because of where it was put
     has that for its cause, whatever was reported last."""
     places = await tx.rows("places_of", {"item": item})
-    state = state_of((bool(seen), bool(gone)) for seen, gone in places)
+    state = state_of((Mark(seen), bool(gone)) for seen, gone in places)
     put = min((gone for _, gone in places if gone in DISCARDED_BY), default=0)
     if state is ItemState.OPEN:
         cause = None

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notifier.engine.absorb import Met, Twin, copied, meet, standing, state_of
+from notifier.engine.absorb import Mark, Met, Twin, copied, meet, standing, state_of
 from notifier.model.event import Event, EventType
 from notifier.model.item import Cause, ItemState, RangeOp, SeenRange
 from notifier.model.notification import Arrival
@@ -94,20 +94,29 @@ def test_seen_and_there_are_judged_apart() -> None:
 
 def test_what_was_taken_back_stands_open() -> None:
     ranges = [span(RangeOp.GONE, 1), span(RangeOp.UNDELETED, 2), span(RangeOp.SEEN, 1), span(RangeOp.UNSEEN, 2)]
-    assert standing(ranges) == standing([])
+    found = standing(ranges)
+    assert (found.mark, found.gone, found.cause) == (Mark.UNSEEN, False, None)
+
+
+NONE, SEEN, UNSEEN = Mark
 
 
 @pytest.mark.parametrize(
     ("places", "expected"),
     [
-        ([(False, False)], ItemState.OPEN),
-        ([(True, False), (False, False)], ItemState.SEEN),
-        ([(False, True), (False, False)], ItemState.OPEN),
-        ([(True, True), (False, False)], ItemState.SEEN),
-        ([(False, True), (True, True)], ItemState.GONE),
+        ([(NONE, False)], ItemState.OPEN),
+        ([(SEEN, False), (NONE, False)], ItemState.SEEN),
+        ([(SEEN, False), (UNSEEN, False)], ItemState.SEEN),
+        ([(NONE, True), (NONE, False)], ItemState.OPEN),
+        ([(SEEN, True), (NONE, False)], ItemState.SEEN),
+        ([(SEEN, True), (UNSEEN, False)], ItemState.OPEN),
+        ([(UNSEEN, True), (SEEN, False)], ItemState.SEEN),
+        ([(SEEN, True), (UNSEEN, True), (NONE, False)], ItemState.OPEN),
+        ([(UNSEEN, True), (SEEN, True), (NONE, False)], ItemState.SEEN),
+        ([(NONE, True), (SEEN, True)], ItemState.GONE),
     ],
 )
 def test_seen_in_any_place_is_seen_and_gone_only_when_the_last_is_gone(
-    places: list[tuple[bool, bool]], expected: ItemState
+    places: list[tuple[Mark, bool]], expected: ItemState
 ) -> None:
     assert state_of(places) is expected

@@ -10,6 +10,7 @@ from email import policy
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from notifier.engine.identity import person_id
@@ -201,6 +202,58 @@ def test_each_stands_under_the_name_its_mailbox_has_now(tmp_path: Path, case: st
         assert [item.mailbox_name for item in (await preview(line)).items] == [name]
         assert await digest(line) == ONE
         assert ("Work" in mails(line)[0], "Job" in mails(line)[0]) == (name == "Work", name == "Job")
+
+    playing(tmp_path, scenario)
+
+
+def marked(name: str, mailbox: str = "INBOX", uid: int = 1, minute: int = 1, **fields: Any) -> Event:
+    """Read, or marked unread again."""
+    flags = {"flag_names": ("\\Seen",)} if name.startswith("Flags") else {}
+    told = {"mailbox": mailbox, "uid": 0, "uidset": UidSet.of([(uid, uid)]), "actor": ANN, "user": ANN}
+    validity = 1 if mailbox == "INBOX" else 4
+    when = NOON + timedelta(minutes=minute)
+    return event(name, **(told | flags | {"uidvalidity": validity, "timestamp": when} | fields))
+
+
+READ = marked("MessageRead")
+UNREAD_IN_WORK = marked("FlagsClear", "Work", minute=3)
+SEEN_IN_WORK = msgspec.structs.replace(appended("Work"), flag_names=("\\Seen",))
+CLEARED: dict[str, tuple[Sequence[Event], list[str]]] = {
+    "read and moved": ([READ, appended("Work"), expunged()], []),
+    "read and moved, and the read said last": ([appended("Work"), expunged(), READ], []),
+    "read, and only the flag of its copy says so": ([SEEN_IN_WORK, expunged()], []),
+    "and marked unread there": ([READ, SEEN_IN_WORK, expunged(), UNREAD_IN_WORK], ONE),
+    "and marked unread there, which is said first": ([UNREAD_IN_WORK, READ, SEEN_IN_WORK, expunged()], ONE),
+    "and marked unread there, which is said before the move is through": (
+        [READ, SEEN_IN_WORK, UNREAD_IN_WORK, expunged()],
+        ONE,
+    ),
+    "and marked unread there, and the read said last": ([SEEN_IN_WORK, expunged(), UNREAD_IN_WORK, READ], ONE),
+    "and marked unread there, and read once more": (
+        [READ, SEEN_IN_WORK, expunged(), UNREAD_IN_WORK, marked("MessageRead", "Work", minute=4)],
+        [],
+    ),
+    "and marked unread there, and moved on": (
+        [
+            *(READ, appended("Work"), expunged(), UNREAD_IN_WORK, appended("Job")),
+            event("MessageExpunge", mailbox="Work", uid=1, uidvalidity=4, actor=ANN),
+        ],
+        ONE,
+    ),
+    "a copy marked unread of what is read": ([READ, appended("Work"), UNREAD_IN_WORK], []),
+}
+
+
+@pytest.mark.parametrize("case", CLEARED)
+def test_marked_unread_where_it_was_moved_to_it_stands_in_it_again(tmp_path: Path, case: str) -> None:
+    events, expected = CLEARED[case]
+
+    async def scenario(line: Pipeline) -> None:
+        await ann(line, {}, mail())
+        for reported in events:
+            await line.report(reported)
+            await line.run(1)
+        assert subjects(await preview(line)) == await digest(line) == expected
 
     playing(tmp_path, scenario)
 

@@ -162,6 +162,7 @@ create index item_notice on item(person) where digest = 1
   and category in ('quota.warning', 'quota.exceeded', 'quota.ok', 'security.login');
 create index item_ended on item(ended) where state <> 0;
 
+-- seen: 0 nothing was said of \Seen there, 1 it was set, 2 cleared.
 -- gone: 0 it stands there, 1 it does no more, 2 it does, but that is the junk, 3 the trash.
 create table item_place(
   person blob not null,

@@ -16,13 +16,14 @@ values (:person, :mailbox, :uidvalidity, :uid, :item, :seen, :gone)
 on conflict(mailbox, person, uidvalidity, uid) do nothing
 
 -- name: places_of
-select seen, gone from item_place where item = :item
+-- In the order they became known.
+select seen, gone from item_place where item = :item order by rowid
 
 -- name: places_to_weigh
--- Those that a range may change: what sets \Seen, the unseen ones, and so on. Of the ops of `RangeOp`, in their order.
+-- Those that a range may change: what sets \Seen, those where it is not set, and so on. Of the ops of `RangeOp`, in their order.
 select uid, item, seen, gone from item_place
 where mailbox = :mailbox and person = :person and uidvalidity = :uidvalidity and uid between :lo and :hi
-and case :op when 0 then seen = 0 when 1 then gone <> 1 when 2 then seen = 1 else gone <> 0 end
+and case :op when 0 then seen <> 1 when 1 then gone <> 1 when 2 then seen <> 2 else gone <> 0 end
 order by uid limit :limit
 
 -- name: places_before_validity

@@ -293,7 +293,7 @@ join notification_item l on l.notification = n.seq join item_place p on p.item =
 -- else the one after the highest. It is asked only where a device has more to take back than can be listed.
 select m.name, coalesce(
   (select p.uid from item_place p join item i on i.seq = p.item where p.mailbox = :mailbox and p.person = :person
-    and p.uidvalidity = :uidvalidity and p.seen = 0 and p.gone = 0 and i.state = 0 order by p.uid limit 1),
+    and p.uidvalidity = :uidvalidity and p.seen <> 1 and p.gone = 0 and i.state = 0 order by p.uid limit 1),
   (select max(p.uid) + 1 from item_place p where p.mailbox = :mailbox and p.person = :person
     and p.uidvalidity = :uidvalidity), 0)
 from mailbox m where m.id = :mailbox
