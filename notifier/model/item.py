@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
-from notifier.model.event import MessageSummary
+from notifier.model.event import UID_MAX, MessageSummary
 
 
 class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,11 +25,15 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a message stands. Without a UID: uidvalidity 0 and a hash of the event key."""
+    """Where a message stands. Without a UID: uidvalidity 0 and a hash of the event key, higher than any UID."""
 
     mailbox: int
     uidvalidity: int
     uid: int
+
+    @property
+    def has_uid(self) -> bool:
+        return self.uid <= UID_MAX
 
 
 class ItemState(IntEnum):

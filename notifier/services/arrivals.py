@@ -24,6 +24,8 @@ from notifier.store.database import Transaction
 from notifier.store.items import Bookkeeping, Kept, Opening
 
 SEEN: Final = "\\seen"
+WITHOUT_UID: Final = 1 << 56
+"""Higher than any UID (RFC 9051 §2.3.1.1: 32 bits), whatever the hash beside it."""
 JOINING = frozenset({Arrival.MOVED, Arrival.COLLAPSED, Arrival.OVERTAKEN})
 """Arrivals at a place of an item that is there already."""
 
@@ -90,7 +92,7 @@ def place_of(event: Event, mailbox: Mailbox, key: bytes) -> Place:
     """Where the message stands; without a UID at a hash of the event's key."""
     if event.uid:
         return Place(mailbox.id, event.uidvalidity or mailbox.uidvalidity, event.uid)
-    return Place(mailbox.id, 0, int.from_bytes(key[:7], "big"))
+    return Place(mailbox.id, 0, WITHOUT_UID | int.from_bytes(key[:7], "big"))
 
 
 async def join(tx: Transaction, person: bytes, met: Met, received: Received, standing: Standing) -> None:

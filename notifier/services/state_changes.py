@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from notifier.engine import session
+from notifier.engine.ranges import event_time
 from notifier.model.event import ACCESS, ARRIVALS, EventType, Received
 from notifier.model.item import Mailbox
 from notifier.model.source import SourceRules
@@ -101,7 +102,11 @@ async def _renewed(tx: Transaction, case: Case, limit: int) -> Through:
     uidvalidity = min(case.received.event.uidvalidity, case.mailbox.uidvalidity)
     if uidvalidity <= case.kept.swept:
         return [], True
-    changes, finished = await ending.leave_older(tx, case.person, case.mailbox.id, uidvalidity, limit, case.now)
+    received, swept = case.received, case.kept.swept
+    since = min(event_time(received.event, received.received), received.received)
+    changes, finished = await ending.leave_older(
+        tx, case.person, case.mailbox.id, uidvalidity, swept, since, limit, case.now
+    )
     if finished:
         await tx.rows("mailbox_swept", {"id": case.mailbox.id, "uidvalidity": uidvalidity})
     return changes, finished

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from notifier.engine.absorb import Mark, Standing, Twin, standing, state_of
-from notifier.model.event import UID_MAX, MessageSummary, Received
+from notifier.model.event import MessageSummary, Received
 from notifier.model.instant import instant, maybe_instant, micros
 from notifier.model.item import Cause, Item, ItemState, Mailbox, Place, RangeOp, SeenRange
 from notifier.store import summaries
@@ -108,7 +108,7 @@ async def twins(tx: Transaction, person: bytes, message_id: bytes) -> list[Twin]
 
 async def standing_at(tx: Transaction, place: Place) -> Standing:
     """How the place stands by every range reported for it, applied or not."""
-    return standing(await ranges_over(tx, place)) if place.uid <= UID_MAX else Standing()
+    return standing(await ranges_over(tx, place)) if place.has_uid else Standing()
 
 
 async def read_already(tx: Transaction, item: int) -> bool:
@@ -234,7 +234,10 @@ def _item_row(opening: Opening) -> dict[str, object]:
 
 
 async def add_place(tx: Transaction, person: bytes, place: Place, item: int, stands: Standing) -> None:
+    """One message has one place in a mailbox by two reporters, of whom one does not know its UID: what only the hash
+    names is kept to know that report by, and stands no more."""
     await tx.rows("place_write", _place_row(person, place, item, stands))
+    await tx.rows("place_known_by_uid", {"item": item, "mailbox": place.mailbox})
 
 
 def place_code(stands: Standing) -> int:

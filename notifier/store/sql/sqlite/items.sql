@@ -15,6 +15,11 @@ insert into item_place(person, mailbox, uidvalidity, uid, item, seen, gone)
 values (:person, :mailbox, :uidvalidity, :uid, :item, :seen, :gone)
 on conflict(mailbox, person, uidvalidity, uid) do nothing
 
+-- name: place_known_by_uid
+-- Where an item has a UID in that mailbox, what stands for it without one is no place of its own. 4294967295: UID_MAX.
+update item_place set gone = 1 where item = :item and mailbox = :mailbox and uid > 4294967295 and gone <> 1 and exists (
+  select 1 from item_place q where q.item = :item and q.mailbox = :mailbox and q.uid <= 4294967295)
+
 -- name: places_of
 -- In the order they became known.
 select seen, gone from item_place where item = :item order by rowid
@@ -26,9 +31,17 @@ where mailbox = :mailbox and person = :person and uidvalidity = :uidvalidity and
 and case :op when 0 then seen <> 1 when 1 then gone <> 1 when 2 then seen <> 2 else gone <> 0 end
 order by uid limit :limit
 
+-- name: places_without_uid
+-- Those that counts reach: of what was reported before these held. 4294967295: UID_MAX; the ops as in places_to_weigh.
+select p.uid, p.item, p.seen, p.gone from item_place p join item i on i.seq = p.item
+where p.mailbox = :mailbox and p.person = :person and p.uidvalidity = 0 and p.uid > 4294967295 and p.gone <> 1
+and i.opened <= :until and (:op <> 0 or p.seen <> 1) limit :limit
+
 -- name: places_before_validity
-select item from item_place where mailbox = :mailbox and person = :person and uidvalidity <> 0 and uidvalidity < :uidvalidity
-and gone = 0 limit :limit
+-- Where the one before is known (`swept`), those without one too, if they were reported well before.
+select p.item from item_place p where p.mailbox = :mailbox and p.person = :person and p.uidvalidity < :uidvalidity
+and p.gone = 0 and (p.uidvalidity <> 0
+  or :swept > 0 and exists (select 1 from item i where i.seq = p.item and i.opened < :before)) limit :limit
 
 -- name: places_of_mailbox
 -- Of what was reported before that event: there may be a mailbox of that name again.
@@ -174,7 +187,9 @@ select seq, lo, hi, op, cause, actor, modseq, occurred, received from seen_range
 where mailbox = :mailbox and uidvalidity = :uidvalidity and hi >= :uid and lo <= :uid
 
 -- name: ranges_open
-select seq, uidvalidity, max(lo, reached + 1), hi, op from seen_range
+-- The last column: when counts held, by both clocks; 0 of any other range.
+select seq, uidvalidity, max(lo, reached + 1), hi, op, case cause when 'counts' then min(occurred, received) else 0 end
+from seen_range
 where mailbox = :mailbox and applied = 0 order by seq limit :limit
 
 -- name: range_applied
