@@ -1,8 +1,8 @@
 """What an arriving message turns out to be, and how an item stands given its places.
 
-Pure rules of the item table: a second delivery collapses, a client's copy or move is a new place of the item it copies,
-seen in any place is seen, gone when the last place is gone. What was read and moved is read where it stands now, until
-that is marked unread there.
+Pure rules of the item table: a second delivery collapses unless one of the two was delivered as read, a client's copy
+or move is a new place of the item it copies, seen in any place is seen, gone when the last place is gone. What was read
+and moved is read where it stands now, until that is marked unread there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ An append there cannot be told from a copy until the expunge of the old place co
 one where the message is gone. A copy leaves the original where it is, unread, as the server counts it; a move leaves
 nothing, in whatever order its halves are reported. What is moved back has a place again, and is open."""
 
+SEEN: Final = "\\seen"
 OWN_USES: Final = frozenset({"\\sent", "\\drafts"})
 """RFC 6154 §2: where a person's own messages are kept, as written, not as received."""
 
@@ -80,6 +81,24 @@ class Met(msgspec.Struct, frozen=True):
 
     arrival: Arrival
     item: int = 0
+
+
+def stands_alone(event: Event, mailbox: Mailbox | None) -> bool:
+    """Whether a message is no place of another that has its Message-ID: a copy that was delivered as read (a rule that
+    keeps one in the archive) says nothing of the one in the INBOX, nor does what a person keeps of his own mail."""
+    if event.type is EventType.MESSAGE_APPEND:
+        return use_of(event, mailbox) in OWN_USES
+    return is_seen(event) or _counted_as_read(event)
+
+
+def is_seen(event: Event) -> bool:
+    """Whether it arrives with that flag."""
+    return SEEN in map(str.lower, event.flag_names)
+
+
+def _counted_as_read(event: Event) -> bool:
+    """By the counts of its own report, as `engine.ranges` has them: flags are not always reported."""
+    return event.unseen == 0 and 0 < event.uid < (event.uidnext or 0)
 
 
 def meet(event: Event, twins: Sequence[Twin], received: datetime) -> Met:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from notifier.engine.absorb import Mark, Met, Standing, discarding, meet, use_of
+from notifier.engine.absorb import Mark, Met, Standing, discarding, is_seen, meet, stands_alone, use_of
 from notifier.engine.decide import decide
 from notifier.engine.digest import is_for_digest
 from notifier.engine.identity import conversation_hash, message_id_hash
@@ -23,7 +23,6 @@ from notifier.store import items as item_store
 from notifier.store.database import Transaction
 from notifier.store.items import Bookkeeping, Kept, Opening
 
-SEEN: Final = "\\seen"
 WITHOUT_UID: Final = 1 << 56
 """Higher than any UID (RFC 9051 §2.3.1.1: 32 bits), whatever the hash beside it."""
 JOINING = frozenset({Arrival.MOVED, Arrival.COLLAPSED, Arrival.OVERTAKEN})
@@ -38,7 +37,7 @@ async def arrival(
     if event.type not in ARRIVALS or found is None:
         return Met(Arrival.NEW), None, Standing()
     mailbox, kept = found
-    place, message_id = place_of(event, mailbox, received.key), message_id_of(event)
+    place, message_id = place_of(event, mailbox, received.key), message_id_of(event, mailbox)
     known = None if ahead.simply_new else await item_store.find_place(tx, person, place)
     if known is not None and known.announced:
         return Met(Arrival.DUPLICATE, known.item), await item_store.read_item(tx, known.item), Standing()
@@ -83,9 +82,11 @@ def _voided(received: Received, place: Place, mailbox: Mailbox, kept: Bookkeepin
     return Cause.UIDVALIDITY if 0 < place.uidvalidity < mailbox.uidvalidity else None
 
 
-def message_id_of(event: Event) -> bytes:
-    """The hash of its Message-ID, b"" without one."""
-    return message_id_hash(event.message.message_id) if event.message and event.message.message_id else b""
+def message_id_of(event: Event, mailbox: Mailbox) -> bytes:
+    """The hash of the Message-ID it meets others by; b"" without one, and where it meets none."""
+    if event.message is None or not event.message.message_id or stands_alone(event, mailbox):
+        return b""
+    return message_id_hash(event.message.message_id)
 
 
 def place_of(event: Event, mailbox: Mailbox, key: bytes) -> Place:
@@ -148,10 +149,6 @@ def stands_in_digest(received: Received, recipient: Recipient, facts: Facts, ver
         return is_for_digest(verdict)
     in_time = msgspec.structs.replace(facts, arrival=Arrival.OVERTAKEN, item=None)
     return is_for_digest(decide(received, recipient, in_time, now))
-
-
-def is_seen(event: Event) -> bool:
-    return SEEN in map(str.lower, event.flag_names)
 
 
 def is_append(received: Received) -> bool:

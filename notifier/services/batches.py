@@ -105,7 +105,7 @@ async def _simply_new(tx: Transaction, events: Sequence[Waiting], mailboxes: Seq
                 "mailbox": place.mailbox,
                 "uidvalidity": place.uidvalidity,
                 "uid": place.uid,
-                "message_id": message_id_of(event),
+                "message_id": message_id_of(event, found[0]),
             }
     return asked.keys() - {row[0] for row in await tx.many("arrival_known", asked.values())}
 
