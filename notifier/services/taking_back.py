@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from notifier.model.instant import micros
 from notifier.model.item import Cause
 from notifier.model.notification import State
 from notifier.store import queue
@@ -23,9 +22,7 @@ async def take_back(tx: Transaction, changes: Sequence[Change], now: datetime) -
 
 
 async def silence(tx: Transaction, item: int, cause: Cause, now: datetime) -> None:
-    """He has seen it: what still waited to interrupt is cancelled; badge and digest keep it."""
-    params = {"item": item, "shown_since": micros(now)}
-    for seq, state in await tx.rows("item_notifications", params):
-        beside = {"notification": seq, "item": item}
-        if state == State.AVAILABLE and not await tx.rows("notification_tells_else", beside):
+    """He has seen it: what still waited to interrupt is cancelled; what is shown stays, badge and digest keep it."""
+    for seq, state in await tx.rows("item_interruptions", {"item": item}):
+        if state == State.AVAILABLE:
             await queue.cancel(tx, seq, cause, now)

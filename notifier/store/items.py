@@ -112,12 +112,15 @@ async def standing_at(tx: Transaction, place: Place) -> Standing:
 
 
 async def read_already(tx: Transaction, item: int) -> bool:
-    """Whether a range nobody has applied yet says that it was read or removed in one of its places."""
-    for mailbox, uidvalidity, uid in await tx.rows("item_uncertain_places", {"item": item}):
-        stands = await standing_at(tx, Place(mailbox, uidvalidity, uid))
-        if stands.seen or stands.gone:
+    """Whether ranges nobody has applied yet say that it was read in one of its places, or removed from the last."""
+    places = await tx.rows("item_places", {"item": item})
+    stays = not places
+    for mailbox, uidvalidity, uid, gone, uncertain in places:
+        stands = await standing_at(tx, Place(mailbox, uidvalidity, uid)) if uncertain else Standing()
+        if stands.seen:
             return True
-    return False
+        stays = stays or not (gone or stands.gone)
+    return not stays
 
 
 async def open_items(tx: Transaction, openings: Sequence[Opening]) -> list[int]:

@@ -450,3 +450,26 @@ def test_a_digest_that_is_to_be_repeated_when_all_it_lists_is_read_leaves_its_sl
         assert sent(line) - tried == int(again), "it stood in none"
 
     playing(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("name", ["vnd.cmu.MessageCopy", "vnd.cmu.MessageMove"])
+def test_a_digest_that_is_to_be_tried_again_is_sent_although_its_mail_is_put_elsewhere(
+    tmp_path: Path, name: str
+) -> None:
+    """Her own act silences what would still interrupt her; a digest does not."""
+    put = {"mailbox": "Work", "uidvalidity": 2, "uid": 0, "uidset": UidSet.of([(3, 3)])}
+    taken = {"old_mailbox": "INBOX", "old_uidvalidity": 1, "old_uidset": UidSet.of([(1, 1)])}
+
+    async def scenario(line: Pipeline) -> None:
+        await people(line, ANN)
+        line.channels["email"].answer = lambda message: Transient("451", after_s=600)
+        line.now = MORNING
+        await line.run(0)
+        await line.report(event(name, actor=ANN, user=ANN, timestamp=MORNING, **put, **taken))
+        await line.run(1)
+        assert slots(line) == [("daily 2026-11-25 07:30", "claimed")]
+        line.channels["email"].answer = lambda message: Accepted()
+        await line.run(700)
+        assert (sent(line), slots(line)) == (2, [("daily 2026-11-25 07:30", "sent")])
+
+    playing(tmp_path, scenario)

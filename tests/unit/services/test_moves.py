@@ -16,7 +16,7 @@ from notifier.model.event import Event, UidSet
 from notifier.model.item import ItemState
 from notifier.services.asking import pending_digest
 from tests.factories import ANN, NOON, event, summary
-from tests.pipeline import PUSH, Pipeline, play
+from tests.pipeline import PUSH, Pipeline, play, report
 
 MESSAGE_ID = "<1@example.net>"
 VALIDITY = {"INBOX": 1, "Work": 2, "Archive": 3, "Junk": 4}
@@ -127,6 +127,25 @@ def test_a_chain_of_moves_is_one_message_where_the_last_one_left_it(
         assert await digest(line) == ["Lunch"]
         await line.report(read(ARCHIVE))
         await line.run(1)
+        assert await digest(line) == []
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("name", ["vnd.cmu.MessageCopy", "vnd.cmu.MessageMove"])
+def test_moved_after_it_was_reported_it_stands_in_the_digest_until_it_is_gone_from_its_last_place(
+    tmp_path: Path, name: str
+) -> None:
+    """Nothing else happens in the INBOX: nobody has applied yet what the move says of it."""
+
+    async def scenario(line: Pipeline) -> None:
+        await told(line, new(), moved(INBOX, WORK, name=name), together=False)
+        assert await digest(line) == ["Lunch"]
+        gone = [
+            event("MessageExpunge", mailbox=box, uidvalidity=VALIDITY[box], uid=0, uidset=UidSet.of([(uid, uid)]))
+            for box, uid in (INBOX, WORK)
+        ]
+        await line.journal.append([report(expunged) for expunged in gone], line.now)
         assert await digest(line) == []
 
     play(tmp_path, scenario)

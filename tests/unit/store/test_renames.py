@@ -11,8 +11,9 @@ import pytest
 
 from notifier.model.event import Event, UidSet
 from notifier.model.item import ItemState
+from notifier.model.notification import Accepted, Transient
 from tests.factories import ANN, NOON, event, summary
-from tests.pipeline import PUSH, Pipeline, play
+from tests.pipeline import PUSH, MemoryChannel, Pipeline, play
 
 RENAME = event("MailboxRename", mailbox="Job", old_mailbox="Work", uidvalidity=5, timestamp=NOON)
 
@@ -197,3 +198,27 @@ def test_a_late_report_for_the_old_name_does_not_say_what_the_mailbox_is_for(tmp
         assert len(line.channels[PUSH].handed) == 1
 
     play(tmp_path, scenario)
+
+
+def test_a_digest_that_waits_keeps_a_message_that_is_reported_under_both_names(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        email = line.channels["email"]
+        await line.known(ANN, phone=False)
+        await line.reach(ANN, "email", "ann@elsewhere.example")
+        await line.decide()
+        await line.report(mail("Job", by_id=False))
+        await line.run(60)
+        line.now = NOON + timedelta(hours=18, minutes=30)
+        await line.run()
+        assert len(email.handed) == 1
+        email.answer = lambda message: Accepted()
+        await line.report(mail("Work", by_id=False))
+        await line.run(1)
+        await line.report(RENAME)
+        await line.run(700)
+        assert len(email.handed) == 2
+        assert line.one("select count(*) from item") == 1
+        assert line.rows("select state, digest from item") == [(ItemState.OPEN, 2)]
+        assert line.rows("select state from digest_slot") == [("sent",)]
+
+    play(tmp_path, scenario, MemoryChannel("email", lambda message: Transient("451", after_s=600)))

@@ -85,9 +85,10 @@ delete from item_place where mailbox = :mailbox and person = :person and uidvali
 update seen_range set applied = 0 where mailbox = :mailbox
 
 -- name: item_collapse
--- What waits for this message alone: it is told as another's.
+-- What waits for this message alone: it is told as another's. A digest keeps it.
 update notification set state = 4, cause = 'collapsed', ended = :now
-where state = 0 and seq in (select notification from notification_item where item = :item) and not exists (
+where state = 0 and kind <> 'digest' and seq in (select notification from notification_item where item = :item)
+and not exists (
   select 1 from notification_item o join item i on i.seq = o.item
   where o.notification = notification.seq and o.item <> :item and i.state = 0
     and not exists (select 1 from told t where t.notification = o.notification and t.item = o.item))
@@ -227,6 +228,14 @@ select owner, name, unseen from mailbox where owner = :owner and name = :name an
 select n.seq, n.state from notification_item k join notification n on n.seq = k.notification
 where k.item = :item and (n.state in (0, 1, 2) or (n.state <> 6 and n.medium = 'push' and n.ended > :shown_since))
 
+-- name: item_interruptions
+-- What is to tell of this item and of nothing else: waiting, or in a sender's hands. A digest interrupts nobody.
+select n.seq, n.state from notification_item k join notification n on n.seq = k.notification
+where k.item = :item and n.state in (0, 1, 2) and n.kind <> 'digest' and not exists (
+  select 1 from notification_item o join item i on i.seq = o.item
+  where o.notification = n.seq and o.item <> :item and i.state = 0
+    and not exists (select 1 from told t where t.notification = o.notification and t.item = o.item))
+
 -- name: flood_items
 -- Appends of the last minute, whose grace may still be running: among the last places, and those without a UID.
 select i.seq from (
@@ -236,11 +245,11 @@ select i.seq from (
   select item from item_place where mailbox = :mailbox and person = :person and uidvalidity = 0) f
 join item i on i.seq = f.item where i.own = 1 and i.opened >= :since limit :limit
 
--- name: item_uncertain_places
--- Places a range nobody has applied yet covers.
-select p.mailbox, p.uidvalidity, p.uid from item_place p where p.item = :item and exists (
-  select 1 from seen_range r where r.applied = 0 and r.mailbox = p.mailbox and r.uidvalidity = p.uidvalidity
-  and r.hi >= p.uid and r.lo <= p.uid)
+-- name: item_places
+-- Each with whether it stands there no more, and whether a range nobody has applied yet covers it.
+select p.mailbox, p.uidvalidity, p.uid, p.gone, exists (select 1 from seen_range r where r.applied = 0
+  and r.mailbox = p.mailbox and r.uidvalidity = p.uidvalidity and r.hi >= p.uid and r.lo <= p.uid)
+from item_place p where p.item = :item
 
 -- name: item_of_event
 -- Found through what waits for it, or else through the history: only such events are planned again.

@@ -98,12 +98,6 @@ from notification where seq = :seq
 -- name: notification_open_count
 select count(*) from notification_item l join item i on i.seq = l.item where l.notification = :notification and i.state = 0
 
--- name: notification_tells_else
--- What one that waits is to tell of beside this item.
-select 1 from notification_item l join item i on i.seq = l.item
-where l.notification = :notification and l.item <> :item and i.state = 0
-  and not exists (select 1 from told t where t.notification = l.notification and t.item = l.item) limit 1
-
 -- name: notification_standing
 -- Whether anything it stands for is open (of one that no phone shows: anything it is to tell of), and whether a phone
 -- may show it: an attempt without a receipt that says otherwise may have been shown.
