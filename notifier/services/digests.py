@@ -6,6 +6,7 @@ bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import uuid5
 
@@ -114,6 +115,14 @@ def unwanted(waiting: Notification, recipient: Recipient, now: datetime) -> bool
     """Whether a digest that waits for its spread or a repeat is wanted no more: ended, paused, or sent elsewhere."""
     contact = digest_goes_to(recipient)
     return contact is None or contact.id != waiting.target or paused(recipient.effective, now)
+
+
+async def choose_anew(tx: Transaction, revisions: Mapping[str, object]) -> None:
+    """A digest that was refused, and waits as it was first handed over, is chosen once more when it goes: under the
+    wishes of these `revisions`, if they are others. One that may have arrived is repeated as it was."""
+    for (seq,) in await tx.rows("digest_forgotten", revisions):
+        await tx.rows("items_not_digested", {"notification": seq})
+        await tx.rows("purge_notification_link", {"notification": seq})
 
 
 async def withdraw(tx: Transaction, waiting: Notification, now: datetime) -> None:

@@ -21,7 +21,7 @@ from notifier.model.item import Cause, ItemState
 from notifier.model.notification import Kind, Notification, State
 from notifier.model.recipient import Recipient
 from notifier.services.deciding_again import Again, Reparse, decide_again
-from notifier.services.digests import schedule_digest, unwanted, withdraw
+from notifier.services.digests import choose_anew, schedule_digest, unwanted, withdraw
 from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.person import Person
@@ -147,8 +147,11 @@ async def _plan_row(tx: Transaction, again: Again, seq: int, event: int, after: 
 
 
 async def _follow(tx: Transaction, again: Again, before: Pass, seq: int, kind: str, now: datetime) -> None:
-    """What no wish plans only follows the revision; a digest that is wanted no more is withdrawn."""
-    await tx.rows("notification_bump", {"seq": seq, "rev": before.rev, "layer_rev": before.layer_rev})
+    """What no wish plans only follows the revision; a digest is chosen anew, or withdrawn if it is wanted no more."""
+    revisions = {"seq": seq, "rev": before.rev, "layer_rev": before.layer_rev}
+    if kind == Kind.DIGEST:
+        await choose_anew(tx, revisions)
+    await tx.rows("notification_bump", revisions)
     if kind == Kind.DIGEST:
         for row in await tx.rows("notification_read", {"seq": seq}):
             digest = queue.queued(row).notification

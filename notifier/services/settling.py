@@ -194,7 +194,8 @@ async def write_settlement(
             "repeats": settlement.repeats,
             "urgency": int(notification.urgency if settlement.urgency is None else settlement.urgency),
             "cause": settlement.cause.value if settlement.cause else "",
-            # What a digest lists was fixed by its first hand-over: every repeat is that mail.
+            # The first hand-over fixes what a digest lists, and a retry sends the same bytes; only other wishes
+            # make it another mail (`digests.choose_anew`).
             "keep_frozen": settlement.keeps_frozen or (notification.kind is Kind.DIGEST and not ended),
             "reference": settlement.reference,
         },

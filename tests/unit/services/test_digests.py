@@ -13,7 +13,7 @@ from notifier.engine.identity import person_id
 from notifier.model.event import Event, UidSet
 from notifier.model.instant import maybe_instant, micros
 from notifier.model.message import Mail
-from notifier.model.notification import Accepted, Transient
+from notifier.model.notification import Accepted, Transient, UnknownOutcome
 from notifier.model.preference import Effective
 from notifier.services.digests import SKIPPED_FOR
 from notifier.services.marking import Reach, begin
@@ -471,5 +471,48 @@ def test_a_digest_that_is_to_be_tried_again_is_sent_although_its_mail_is_put_els
         line.channels["email"].answer = lambda message: Accepted()
         await line.run(700)
         assert (sent(line), slots(line)) == (2, [("daily 2026-11-25 07:30", "sent")])
+
+    playing(tmp_path, scenario)
+
+
+OTHER_WISHES: dict[str, tuple[dict[str, Any] | None, bool, bool]] = {
+    "the same": (None, True, True),
+    "no more than a number": ({"privacy": {"email": "count"}}, False, False),
+    "only what comes from lists": ({"categories": {"mail.new": {"email": "off"}}}, False, True),
+}
+"""Wishes → whether it is the same mail, and whether it names the list's."""
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["refused", "perhaps arrived"])
+@pytest.mark.parametrize("case", OTHER_WISHES)
+def test_a_refused_digest_is_tried_again_as_it_was_or_is_chosen_anew_under_changed_wishes(
+    tmp_path: Path, case: str, lost: bool
+) -> None:
+    """One that may have arrived is repeated as it was whatever changes: the receiver tells it by its Message-ID."""
+    wishes, same, names = OTHER_WISHES[case]
+    refused = UnknownOutcome("lost_after_dot") if lost else Transient("451", after_s=600)
+    from_list = summary(message_id="<2@x.example>", thread="<2@x.example>", subject="subject 2", bulk=True)
+
+    async def scenario(line: Pipeline) -> None:
+        await people(line, ANN)
+        await line.report(event(uid=2, message=from_list))
+        await line.run(60)
+        line.channels["email"].answer = lambda message: refused
+        line.now = MORNING
+        await line.run(0)
+        first = first_mail(line)
+        assert b"subject 1" in first
+        line.channels["email"].answer = lambda message: Accepted()
+        if wishes is not None:
+            await line.wish(ANN, wishes)
+        await line.run(700)
+        again = line.channels["email"].handed[1]
+        assert isinstance(again, Mail)
+        assert (again.content == first) == (same or lost)
+        assert (b"subject 2" in again.content) == (names or lost)
+        assert slots(line) == [("daily 2026-11-25 07:30", "sent")]
+        line.now = MORNING + timedelta(days=1)
+        await line.run(0)
+        assert sent(line) == 2, "each stood in it"
 
     playing(tmp_path, scenario)

@@ -90,6 +90,11 @@ order by l.item limit :limit
 -- What no wish plans (tests, codes, notices) only follows the revision.
 update notification set rev = :rev, layer_rev = :layer_rev where seq = :seq and state = 0
 
+-- name: digest_forgotten
+-- What it said under other wishes, unless it may have arrived.
+update notification set frozen = x'' where seq = :seq and state = 0 and kind = 'digest' and repeats = 0 and frozen <> x''
+and (rev, layer_rev) <> (:rev, :layer_rev) returning seq
+
 -- name: notification_read
 select seq, id, person, event, kind, category, medium, route, target, collapse, state, next_at, attempt, expires_at,
   urgency, privacy, rev, layer_rev, params, created, repeats, retracted, cause, frozen
