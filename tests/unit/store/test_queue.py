@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from datetime import timedelta
@@ -757,6 +758,30 @@ def test_what_is_held_is_released_at_once_when_quiet_hours_are_switched_off(tmp_
         assert push.title.startswith("4 ")
 
     play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("medium", ["sms", "email"])
+def test_what_came_too_late_to_its_provider_says_no_more_than_is_wished_by_then(tmp_path: Path, medium: str) -> None:
+    """Its text was chosen in the commit that handed it over; nothing of it left the house."""
+    cells = {"categories": {"mail.new": {"push": "off", "sms": "off", "email": "off", medium: "instant"}}}
+
+    async def scenario(line: Pipeline) -> None:
+        await reachable(line)
+        await line.wish(ANN, cells | {"privacy": {medium: "sender"}})
+        await line.decide()
+        await line.report(mail())
+        await line.decide()
+        await line.senders[medium].step(line.now)
+        assert line.rows("select state, frozen <> x'' from notification") == [(State.HANDING_OVER, True)]
+        line.now += timedelta(seconds=2)
+        await asyncio.sleep(0)
+        await line.wish(ANN, cells | {"privacy": {medium: "count"}})
+        await line.run(1)
+        await line.run(1)
+        (message,) = line.channels[medium].handed
+        assert "Bob" not in repr(message), "the first was too late"
+
+    play(tmp_path, scenario, by("sms"), by("email"))
 
 
 def test_a_phone_registered_while_it_waits_is_told_too_and_one_that_went_is_not(tmp_path: Path) -> None:

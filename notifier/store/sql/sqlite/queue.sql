@@ -172,8 +172,10 @@ update notification set state = 2, next_at = :lease, frozen = :frozen, reference
 where seq = :seq and attempt = :attempt and state = 1 and next_at > :now and retracted = 0 returning seq
 
 -- name: queue_release
--- Back to available without an attempt counted: nothing was tried.
-update notification set state = 0, next_at = :next_at, attempt = attempt - 1
+-- Back to available without an attempt counted: nothing was tried. Its text is written anew when it goes, but for a mail
+-- that may have arrived, and for a digest, whose list stands.
+update notification set state = 0, next_at = :next_at, attempt = attempt - 1,
+  frozen = case when repeats > 0 or kind = 'digest' then frozen else x'' end
 where seq = :seq and attempt = :attempt and state in (1, 2) returning seq
 
 -- name: queue_settle
