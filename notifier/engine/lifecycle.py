@@ -84,8 +84,8 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
 }
 """State → what may follow in one commit; every statement that writes a state keeps to it.
 
-A mail that waits to be repeated ends as unknown, not as expired. What is handed over is cancelled or expires only by
-its own settle: not taken, it would be available again, and is wanted no more or too old by then."""
+A mail that waits to be repeated ends as unknown, not as cancelled or expired. What is handed over is cancelled or
+expires only by its own settle: not taken, it would be available again, and is wanted no more or too old by then."""
 PASSIVE_AFTER: Final = timedelta(seconds=60)
 """A push that may have been shown is repeated without a sound after this."""
 NEVER: Final = timedelta(days=-1)

@@ -17,7 +17,7 @@ from notifier.engine.schedule import next_slot
 from notifier.engine.slots import Timetable, due_slot, planned
 from notifier.model.instant import micros
 from notifier.model.item import Cause
-from notifier.model.notification import NAMESPACE, Kind, Notification, State, Urgency
+from notifier.model.notification import NAMESPACE, Kind, Notification, Urgency
 from notifier.model.preference import Digest, Effective, Medium, Privacy, Slot
 from notifier.model.recipient import Contact, Recipient
 from notifier.services.marking import layers_changed
@@ -126,9 +126,10 @@ async def choose_anew(tx: Transaction, revisions: Mapping[str, object]) -> None:
 
 
 async def withdraw(tx: Transaction, waiting: Notification, now: datetime) -> None:
-    """Cancels a digest that waits; what it may have listed stands in the next one."""
-    if await queue.cancel(tx, waiting.seq, Cause.WISHES_CHANGED, now):
-        await digest_ended(tx, waiting, State.CANCELLED)
+    """Cancels a digest that waits; what it may have listed stands in the next one, unless it may have arrived."""
+    end = await queue.cancel(tx, waiting.seq, Cause.WISHES_CHANGED, now)
+    if end is not None:
+        await digest_ended(tx, waiting, end)
 
 
 def _mail(

@@ -113,9 +113,12 @@ async def replan(tx: Transaction, planned: Notification, now: datetime) -> None:
         await collapse.keep_level(tx, seq, planned)
 
 
-async def cancel(tx: Transaction, seq: int, cause: Cause, now: datetime) -> bool:
-    """True if it was still waiting."""
-    return bool(await tx.rows("notification_cancel", {"seq": seq, "cause": cause.value, "now": micros(now)}))
+async def cancel(tx: Transaction, seq: int, cause: Cause, now: datetime) -> State | None:
+    """What waits goes no more: cancelled, or unknown where it is a mail that may have arrived the first time. None if
+    it was not waiting."""
+    for (state,) in await tx.rows("notification_cancel", {"seq": seq, "cause": cause.value, "now": micros(now)}):
+        return State(state)
+    return None
 
 
 async def retract(tx: Transaction, changes: Iterable[Change], now: datetime) -> dict[bytes, list[str]]:

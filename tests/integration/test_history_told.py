@@ -325,3 +325,23 @@ def test_wishes_that_changed_meanwhile_are_told_of(tmp_path: Path) -> None:
         assert await told(line, "Push") == ("suppressed", "was to be sent at 13:00, but your settings had changed")
 
     run(tmp_path, scene)
+
+
+@pytest.mark.parametrize("left", ["the message is copied", "the wish is switched off"])
+def test_a_mail_that_may_have_arrived_is_not_said_to_have_been_taken_back(tmp_path: Path, left: str) -> None:
+    async def scene(line: Pipeline) -> None:
+        await line.known(ANN, phone=False)
+        await line.reach(ANN, "email", ADDRESS)
+        await line.wish(ANN, {"categories": {"mail.new": {"push": "off", "email": "instant"}}})
+        await line.decide()
+        await line.report(event())
+        await line.run(1)
+        if left == "the message is copied":
+            await line.report(event("MessageAppend", mailbox="Work", uid=1, actor=ANN, user=ANN))
+        else:
+            await line.wish(ANN, {"categories": {"mail.new": {"push": "off", "email": "off"}}})
+        await line.run(1)
+        said = await told(line, "E-mail")
+        assert said == ("unknown", "handed over at 13:00, but nobody knows whether it arrived")
+
+    run(tmp_path, scene, lambda message: UnknownOutcome("lost_after_dot"))

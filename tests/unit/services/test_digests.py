@@ -12,8 +12,9 @@ import pytest
 from notifier.engine.identity import person_id
 from notifier.model.event import Event, UidSet
 from notifier.model.instant import maybe_instant, micros
+from notifier.model.item import Cause
 from notifier.model.message import Mail
-from notifier.model.notification import Accepted, Transient, UnknownOutcome
+from notifier.model.notification import Accepted, State, Transient, UnknownOutcome
 from notifier.model.preference import Effective
 from notifier.services.digests import SKIPPED_FOR
 from notifier.services.marking import Reach, begin
@@ -514,5 +515,29 @@ def test_a_refused_digest_is_tried_again_as_it_was_or_is_chosen_anew_under_chang
         line.now = MORNING + timedelta(days=1)
         await line.run(0)
         assert sent(line) == 2, "each stood in it"
+
+    playing(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["refused", "perhaps arrived"])
+def test_what_a_withdrawn_digest_listed_stands_in_the_next_one_unless_it_may_have_arrived(
+    tmp_path: Path, lost: bool
+) -> None:
+    refused = UnknownOutcome("lost_after_dot") if lost else Transient("451", after_s=600)
+
+    async def scenario(line: Pipeline) -> None:
+        await people(line, ANN)
+        line.channels["email"].answer = lambda message: refused
+        line.now = MORNING
+        await line.run(0)
+        await line.wish(ANN, PAUSED)
+        await line.run(1)
+        state = State.UNKNOWN if lost else State.CANCELLED
+        assert line.rows("select state, cause from notification") == [(state, Cause.WISHES_CHANGED)]
+        assert slots(line) == [("daily 2026-11-25 07:30", "sent" if lost else "empty")]
+        line.channels["email"].answer = lambda message: Accepted()
+        line.now = MORNING + timedelta(days=1)
+        await line.run(0)
+        assert sent(line) == (1 if lost else 2)
 
     playing(tmp_path, scenario)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -685,6 +685,38 @@ def test_a_mail_that_may_have_arrived_is_not_called_cancelled_when_its_message_i
         await line.report(read())
         await line.run(3_600)
         assert ("email", State.UNKNOWN, "") in [(route, state, "") for route, state, _ in states(line)]
+        assert len(line.channels["email"].handed) == 1
+
+    play(tmp_path, scenario, by("sms", Accepted()), by("email", UnknownOutcome("cut")))
+
+
+async def its_wish_is_switched_off(line: Pipeline) -> None:
+    await line.wish(ANN, {"categories": {"mail.new": {"push": "off", "sms": "instant", "email": "off"}}})
+
+
+async def its_owner_copies_the_message(line: Pipeline) -> None:
+    letter = summary(message_id="<1@example.net>")
+    await line.report(event("MessageAppend", mailbox="Work", uid=9, actor=ANN, user=ANN, message=letter))
+
+
+@pytest.mark.parametrize(
+    ("end", "cause"),
+    [
+        (its_wish_is_switched_off, Cause.WISHES_CHANGED),
+        (its_owner_copies_the_message, Cause.MOVED),
+    ],
+)
+def test_a_mail_that_may_have_arrived_is_not_called_cancelled_when_it_is_not_repeated(
+    tmp_path: Path, end: Callable[[Pipeline], Awaitable[None]], cause: Cause
+) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await reachable(line)
+        await line.report(mail())
+        await line.run(1)
+        assert ("email", State.AVAILABLE, "") in states(line)
+        await end(line)
+        await line.run(3_600)
+        assert ("email", State.UNKNOWN, cause) in states(line)
         assert len(line.channels["email"].handed) == 1
 
     play(tmp_path, scenario, by("sms", Accepted()), by("email", UnknownOutcome("cut")))

@@ -85,8 +85,9 @@ delete from item_place where mailbox = :mailbox and person = :person and uidvali
 update seen_range set applied = 0 where mailbox = :mailbox
 
 -- name: item_collapse
--- What waits for this message alone: it is told as another's. A digest keeps it.
-update notification set state = 4, cause = 'collapsed', ended = :now
+-- What waits for this message alone: it is told as another's. A digest keeps it. Of a mail that was to be repeated nobody
+-- knows whether it arrived.
+update notification set state = case when medium = 'email' and repeats > 0 then 7 else 4 end, cause = 'collapsed', ended = :now
 where state = 0 and kind <> 'digest' and seq in (select notification from notification_item where item = :item)
 and not exists (
   select 1 from notification_item o join item i on i.seq = o.item

@@ -57,10 +57,10 @@ update notification set privacy = :privacy where seq = :seq and privacy > :priva
 update notification set state = 4, cause = 'superseded', ended = :now where seq = :seq and state = 0
 
 -- name: notification_cancel
--- A code is a key: nothing of it stays. Nor does a mail that was to be repeated.
-update notification set state = 4, cause = :cause, ended = :now, frozen = x'',
-  params = case kind when 'code' then '{}' else params end
-where seq = :seq and state = 0 returning seq
+-- A code is a key: nothing of it stays. Nor does a mail that was to be repeated: it may have arrived, and nobody knows.
+update notification set state = case when medium = 'email' and repeats > 0 then 7 else 4 end, cause = :cause, ended = :now,
+  frozen = x'', params = case kind when 'code' then '{}' else params end
+where seq = :seq and state = 0 returning state
 
 -- name: notification_retract
 update notification set retracted = 1, cause = :cause where seq = :seq and state in (1, 2)
