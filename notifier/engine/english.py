@@ -134,6 +134,7 @@ ENGLISH: Final = Language(
         "cancelled": "was to be sent {at}, but {cause}",
         "cancelled_tried": "could not be sent in {tries}, and by then {cause}",
         "cancelled_doubtful": "may have arrived, and was taken back: {cause}",
+        "cancelled_unrepeated": "may have arrived, and was not sent once more: {cause}",
         "expired": "given up {ended}: {cause}",
         "expired_tried": "given up {ended}, after {tries}: {cause}",
         "discarded": "given up {ended}: it could not be delivered",

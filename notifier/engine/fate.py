@@ -39,6 +39,10 @@ BEHIND: Final = frozenset({*WORDS_LATER, "resolved"})
 """Receipts that are no try: what was said of one later."""
 NOWHERE_TO_GO: Final = frozenset({Cause.TARGET_GONE, Cause.STOPPED})
 """Said by the very try that failed."""
+STAYS_SHOWN: Final = frozenset(
+    {Cause.MOVED, Cause.FLOOD, Cause.WISHES_CHANGED, Cause.SUPERSEDED, Cause.COLLAPSED, Cause.TARGET_GONE}
+)
+"""They keep a push from being repeated, and take back nothing of what an earlier try may have shown."""
 WAITING: Final = frozenset({State.AVAILABLE, State.CLAIMED, State.HANDING_OVER})
 RANKS: Final = (
     frozenset({State.ACCEPTED}),
@@ -118,6 +122,9 @@ def fate_of(
         # It was or will be sent without this message: none of its tries was for it.
         state, cause, receipts = State.CANCELLED, item.cause, ()
     word, back = _word(notification, state, cause, receipts, now), None
+    if word == "cancelled_unrepeated" and item is not None and item.state is not ItemState.OPEN:
+        # It would have stayed; but then the message was read, or is gone.
+        word, cause = "cancelled_doubtful", item.cause
     if word in ("sent", "summed") and dismissed and item is not None and item.ended is not None:
         # Of a message that was read and is gone by now, the moment of the reading is not kept.
         word, back = ("taken_back", item.ended) if item.state is ItemState.SEEN else ("taken_back_since", None)
@@ -173,12 +180,12 @@ def _word(
             return "summed" if later == "sent" and notification.kind is Kind.SUMMARY else later
         case State.CANCELLED:
             if doubtful:
-                return "cancelled_doubtful"
+                return "cancelled_unrepeated" if cause in STAYS_SHOWN else "cancelled_doubtful"
             return "cancelled_tried" if tried and cause not in NOWHERE_TO_GO else "cancelled"
         case State.EXPIRED:
             return "expired_tried" if tried else "expired"
         case State.DISCARDED:
-            return "resolved" if cause is not None else "discarded"
+            return "resolved" if cause is Cause.OPERATOR else "discarded"
         case State.UNKNOWN:
             return "unknown"
 

@@ -142,6 +142,7 @@ GERMAN: Final = Language(
         "cancelled": "sollte {at} gesendet werden, aber {cause}",
         "cancelled_tried": "konnte in {tries} nicht gesendet werden, und {cause}",
         "cancelled_doubtful": "kam vielleicht an und wurde zurückgenommen: {cause}",
+        "cancelled_unrepeated": "kam vielleicht an und wurde nicht noch einmal gesendet: {cause}",
         "expired": "{ended} aufgegeben: {cause}",
         "expired_tried": "{ended} nach {tries} aufgegeben: {cause}",
         "discarded": "{ended} aufgegeben: es ließ sich nicht zustellen",

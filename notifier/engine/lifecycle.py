@@ -153,8 +153,8 @@ def settle(
 
     `chance` in [0, 1) is the retry's jitter. `device` as it is stored now: a phone that registered after the provider's
     «dead since» lives. A retraction that came meanwhile is obeyed: what was not taken is cancelled, what was taken or
-    may have been is dismissed. Of a push: `tried` is when this attempt began (default: now), `doubted` whether an
-    earlier one may have rung, since nobody knows what became of it.
+    may have been is dismissed, unless it was only hushed. Of a push: `tried` is when this attempt began (default: now),
+    `doubted` whether an earlier one may have rung, since nobody knows what became of it.
     """
     # Twice it may sound and not three times.
     rings_within = NEVER if doubted else PASSIVE_AFTER - (now - (tried or now))
@@ -224,7 +224,7 @@ def _not_taken(
     """Available again after `wait`, if it is still wanted and still news then."""
     # A mail that is being repeated may have arrived the first time: its fate is not hidden behind this answer.
     doubtful = _doubtful(notification)
-    if notification.retracted:
+    if notification.retracted or notification.hushed:
         state, cause = (State.UNKNOWN, None) if doubtful else (State.CANCELLED, notification.cause or Cause.READ)
         return _ended(notification, state, now, cause=cause, effects=effects)
     if now + wait >= notification.expires_at:
@@ -261,7 +261,7 @@ def _nobody_knows(notification: Notification, now: datetime, wait: timedelta, ri
     """It may have arrived: a push is repeated under its id, a mail once from its bytes, an SMS never. `rings_within`:
     what is repeated later than that is repeated without a sound."""
     unknown = _ended(notification, State.UNKNOWN, now, effects=_dismissal(notification))
-    if notification.retracted or now + wait >= notification.expires_at:
+    if notification.retracted or notification.hushed or now + wait >= notification.expires_at:
         return unknown
     match notification.medium:
         case Medium.SMS:

@@ -332,6 +332,9 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     repeats: int = 0
     retracted: bool = False
+    hushed: bool = False
+    """Its owner acted on the message while it was in a sender's hands: not taken, it is not tried again. What is shown
+    stays, where `retracted` takes it back."""
     cause: Cause | None = None
     frozen: bytes = b""
     """SMS and mail: what was committed with handing_over; repeated byte for byte."""

@@ -39,6 +39,8 @@ class Stopped(msgspec.Struct, frozen=True):
     queued: Queued
     stop: Stop
     cause: Cause | None = None
+    hushed: bool = False
+    """What an earlier try may have shown stays."""
 
 
 class Spot(msgspec.Struct, frozen=True):
@@ -115,7 +117,7 @@ def _row_says(found: Queued, row: Row | None, now: datetime) -> Stopped | None:
     if row is None:
         return Stopped(found, Stop.LOST)
     if row[1]:
-        return Stopped(found, Stop.CANCELLED, notification.cause or Cause.READ)
+        return Stopped(found, Stop.CANCELLED, notification.cause or Cause.READ, row[1] == queue.HUSHED)
     if row[3] is None:
         return Stopped(found, Stop.CANCELLED, Cause.TARGET_GONE)
     if notification.expires_at <= now:

@@ -210,7 +210,7 @@ async def write_settlement(
         await digest_ended(tx, notification, settlement.state)
     for effect in settlement.effects:
         await _effect(tx, effect, notification, people, contact, device, now)
-    if settlement.state is State.CANCELLED:
+    if settlement.state is State.CANCELLED and not notification.hushed:
         await take_back_doubtful(tx, notification, settlement.cause, now)
     if ended:
         say_all(__name__, "settled", [_line(notification, settlement)])

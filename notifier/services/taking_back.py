@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from notifier.model.item import Cause
-from notifier.model.notification import State
 from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.items import Change
@@ -22,7 +21,5 @@ async def take_back(tx: Transaction, changes: Sequence[Change], now: datetime) -
 
 
 async def silence(tx: Transaction, item: int, cause: Cause, now: datetime) -> None:
-    """He has seen it: what still waited to interrupt is cancelled; what is shown stays, badge and digest keep it."""
-    for seq, state in await tx.rows("item_interruptions", {"item": item}):
-        if state == State.AVAILABLE:
-            await queue.cancel(tx, seq, cause, now)
+    """He has seen it: what would still interrupt does not; what is shown stays, badge and digest keep it."""
+    await queue.hush(tx, item, cause, now)

@@ -122,7 +122,7 @@ class Turn:
         else:
             end = unsent(notification, stopped.cause or Cause.NOTHING_LEFT, now)
         await tx.rows("queue_stop", stop_row(notification, end, now))
-        if end.state is State.CANCELLED:
+        if end.state is State.CANCELLED and not stopped.hushed:
             await take_back_doubtful(tx, notification, end.cause, now)
         if notification.kind is Kind.DIGEST:
             await digest_ended(tx, notification, end.state)

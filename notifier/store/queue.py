@@ -26,6 +26,9 @@ SHOWN_FOR = timedelta(days=7)
 ITEMS_SHOWN_MAX = 50
 """Items a rendering looks at: the newest."""
 
+RETRACTED, HUSHED = 1, 2
+"""`notification.retracted`: what marked a row in its sender's hands."""
+
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True):
     """A notification as a row: with its sequence, the event that made it, and its wire id."""
@@ -119,6 +122,16 @@ async def cancel(tx: Transaction, seq: int, cause: Cause, now: datetime) -> Stat
     for (state,) in await tx.rows("notification_cancel", {"seq": seq, "cause": cause.value, "now": micros(now)}):
         return State(state)
     return None
+
+
+async def hush(tx: Transaction, item: int, cause: Cause, now: datetime) -> None:
+    """What is still to interrupt for this item and tells of nothing else does so no more: cancelled where it waits, and
+    not tried again where it is in a sender's hands. What is shown stays."""
+    for seq, state in await tx.rows("item_interruptions", {"item": item}):
+        if state == State.AVAILABLE:
+            await cancel(tx, seq, cause, now)
+        else:
+            await tx.rows("notification_hush", {"seq": seq, "cause": cause.value})
 
 
 async def retract(tx: Transaction, changes: Iterable[Change], now: datetime) -> dict[bytes, list[str]]:
@@ -237,7 +250,8 @@ def queued(row: Row) -> Queued:
             params=msgspec.json.decode(row[18], type=dict[str, str | int]),
             created=instant(row[19]),
             repeats=row[20],
-            retracted=bool(row[21]),
+            retracted=row[21] == RETRACTED,
+            hushed=row[21] == HUSHED,
             cause=Cause(row[22]) if row[22] else None,
             frozen=row[23],
         ),

@@ -113,6 +113,18 @@ WORDS: list[tuple[str, str]] = [
         "may have arrived, and was taken back: you had read the message",
     ),
     (
+        said(State.CANCELLED, "unknown_outcome", cause=Cause.MOVED, about=item()),
+        "may have arrived, and was not sent once more: you had copied or moved the message",
+    ),
+    (
+        said(State.CANCELLED, "unknown_outcome", cause=Cause.MOVED, about=READ),
+        "may have arrived, and was taken back: you had read the message",
+    ),
+    (
+        said(State.CANCELLED, "unknown_outcome", cause=Cause.WISHES_CHANGED),
+        "may have arrived, and was not sent once more: your settings had changed",
+    ),
+    (
         said(State.CANCELLED, "dead_target", cause=Cause.TARGET_GONE),
         "was to be sent at 12:00, but the device was no longer registered",
     ),
@@ -126,6 +138,10 @@ WORDS: list[tuple[str, str]] = [
         "given up at 12:01, after 2 tries: it was too old by then",
     ),
     (said(State.DISCARDED, "bad_message", ended=NOON), "given up at 12:00: it could not be delivered"),
+    (
+        said(State.DISCARDED, "bad_message", ended=NOON, cause=Cause.MOVED),
+        "given up at 12:00: it could not be delivered",
+    ),
     (
         said(State.DISCARDED, "unknown_outcome", "resolved", ended=NOON, cause=Cause.OPERATOR),
         "given up at 12:00: the operator ended it",

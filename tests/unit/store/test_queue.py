@@ -629,6 +629,84 @@ def test_what_is_read_in_its_senders_hands_is_settled_by_the_answer(tmp_path: Pa
     play(tmp_path, scenario, unanswered())
 
 
+HUSHED: dict[str, tuple[Outcome, State]] = {
+    "it was taken": (Accepted(), State.ACCEPTED),
+    "nobody knows": (UnknownOutcome("cut"), State.UNKNOWN),
+    "it was refused": (Transient("503"), State.CANCELLED),
+    "there were too many": (Throttled("429", 5.0), State.CANCELLED),
+}
+
+
+@pytest.mark.parametrize("case", HUSHED)
+def test_what_is_copied_by_its_owner_in_its_senders_hands_is_not_tried_again_and_stays_where_it_is_shown(
+    tmp_path: Path, case: str
+) -> None:
+    """Her own act: she has seen it. It is unread all the same, so that nothing is taken back before she reads it."""
+    outcome, state = HUSHED[case]
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await line.report(mail())
+        await line.run(3)
+        await its_owner_copies_the_message(line)
+        await line.decide()
+        assert [found for _, found, _ in states(line)] == [State.CLAIMED]
+        channel.release(lambda message: outcome)
+        await line.run(0)
+        assert [found for _, found, _ in states(line)] == [state]
+        assert ids_to_dismiss(line) == []
+        await line.run(3_600)
+        assert len(channel.handed) == 1
+        await line.report(read())
+        await line.run(0)
+        perhaps_shown = state is not State.CANCELLED
+        assert ids_to_dismiss(line) == ([str(channel.handed[0].id)] if perhaps_shown else [])
+
+    play(tmp_path, scenario, unanswered())
+
+
+def test_what_is_copied_and_then_read_in_its_senders_hands_is_taken_back(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await line.report(mail())
+        await line.run(3)
+        await its_owner_copies_the_message(line)
+        await line.report(read())
+        await line.decide()
+        await its_owner_copies_the_message(line)
+        await line.decide()
+        channel.release()
+        await line.run(0)
+        assert ids_to_dismiss(line) == [str(channel.handed[0].id)]
+
+    play(tmp_path, scenario, unanswered())
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["claimed and not gone yet", "its sender died"])
+def test_what_is_copied_by_its_owner_before_it_goes_does_not_ring(tmp_path: Path, died: bool) -> None:
+    """Whoever died may have shown it: that is no reason to ring, nor to take it back."""
+
+    async def first(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(mail())
+        if died:
+            await line.run(3)
+        else:
+            await line.decide()
+            await line.database.transact(lambda tx: tx.rows("queue_claim", claim(line)))
+
+    async def then(line: Pipeline) -> None:
+        await its_owner_copies_the_message(line)
+        await line.run(60)
+        assert states(line) == [(PUSH, State.CANCELLED, Cause.MOVED)]
+        assert (line.channels[PUSH].handed, ids_to_dismiss(line)) == ([], [])
+
+    cut(tmp_path, first, unanswered())
+    play(tmp_path, then, now=NOON + timedelta(seconds=4))
+
+
 def ids_to_dismiss(line: Pipeline) -> list[str]:
     return [id for (listed,) in line.rows("select dismiss from undo") for id in json.loads(listed)]
 

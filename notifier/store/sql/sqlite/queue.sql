@@ -65,6 +65,10 @@ where seq = :seq and state = 0 returning state
 -- name: notification_retract
 update notification set retracted = 1, cause = :cause where seq = :seq and state in (1, 2)
 
+-- name: notification_hush
+-- What was read meanwhile is retracted, whatever else was done with it.
+update notification set retracted = 2, cause = :cause where seq = :seq and state in (1, 2) and retracted = 0
+
 -- name: notification_walk
 -- One person's waiting rows in the order they were made: each state is read along notification_person and the three are
 -- merged, so that nothing is sorted and no row beyond the limit is looked at.
@@ -192,8 +196,10 @@ update notification set state = 3, next_at = 0, ended = :now, frozen = x''
 where seq = :seq and attempt = :attempt and state = 1 and retracted = 0 returning seq, attempt
 
 -- name: queue_stop
--- Ended by its own sender after the last check: nothing was tried, so the attempt does not count.
-update notification set state = :state, next_at = 0, ended = :ended, attempt = attempt - 1, cause = :cause, frozen = x'',
+-- Ended by its own sender after the last check: nothing was tried, so the attempt does not count. What marked it in its
+-- hands knows why.
+update notification set state = :state, next_at = 0, ended = :ended, attempt = attempt - 1, frozen = x'',
+  cause = case when retracted <> 0 and cause <> '' then cause else :cause end,
   params = case kind when 'code' then '{}' else params end
 where seq = :seq and attempt = :attempt and state = 1 returning seq
 
