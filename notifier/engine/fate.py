@@ -185,7 +185,10 @@ def _word(
         case State.EXPIRED:
             return "expired_tried" if tried else "expired"
         case State.DISCARDED:
-            return "resolved" if cause is Cause.OPERATOR else "discarded"
+            if cause is Cause.OPERATOR:
+                return "resolved"
+            # A push that was taken, or may have been, and that our own fault kept from being settled.
+            return "unknown" if receipts and receipts[-1].outcome in DOUBTFUL else "discarded"
         case State.UNKNOWN:
             return "unknown"
 

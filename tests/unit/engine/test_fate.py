@@ -139,6 +139,11 @@ WORDS: list[tuple[str, str]] = [
     ),
     (said(State.DISCARDED, "bad_message", ended=NOON), "given up at 12:00: it could not be delivered"),
     (
+        said(State.DISCARDED, "unknown_outcome", ended=NOON),
+        "handed over at 12:00, but nobody knows whether it arrived",
+    ),
+    (said(State.DISCARDED, "unknown_outcome", "failed", ended=NOON), "given up at 12:00: it could not be delivered"),
+    (
         said(State.DISCARDED, "bad_message", ended=NOON, cause=Cause.MOVED),
         "given up at 12:00: it could not be delivered",
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from notifier.engine.identity import person_id
-from notifier.model.notification import Accepted, Outcome, State, Transient
+from notifier.model.notification import Accepted, BadMessage, Outcome, State, Transient
 from notifier.services.parking import TRIES_MAX
 from notifier.store.letters import Letters
 from tests.factories import ANN, event
@@ -70,6 +70,38 @@ def test_a_push_whose_settlement_always_fails_is_brought_once_and_is_then_a_dead
         assert (alarm["route"], alarm["error"], alarm["log_level"]) == (PUSH, "ConstraintError", "error")
 
     play(tmp_path, scenario, MemoryChannel(PUSH))
+
+
+def test_a_push_that_was_taken_and_is_a_dead_letter_is_dismissed_when_its_mail_is_read(tmp_path: Path) -> None:
+    """Only our side of it failed: it is on the screen."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await forbid(line, "update on device", "1")
+        await line.report(event())
+        await line.run(3)
+        await go_by(line)
+        assert ends(line, ANN) == [(State.DISCARDED, "unknown_outcome", "ConstraintError")]
+        await allow(line)
+        await line.report(event("MessageRead"))
+        await line.run(1)
+        (push,) = line.channels[PUSH].handed
+        assert str(push.id) in line.one("select cast(dismiss as text) from undo")
+
+    play(tmp_path, scenario, MemoryChannel(PUSH))
+
+
+def test_a_push_that_was_refused_and_is_a_dead_letter_is_dismissed_nowhere(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(event())
+        await line.run(3)
+        assert ends(line, ANN) == [(State.DISCARDED, "bad_message", "PayloadTooLarge")]
+        await line.report(event("MessageRead"))
+        await line.run(1)
+        assert line.rows("select cast(dismiss as text) from undo where dismiss <> '[]'") == []
+
+    play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: BadMessage("PayloadTooLarge")))
 
 
 def test_an_answer_that_can_be_written_at_a_later_try_is(tmp_path: Path) -> None:

@@ -225,9 +225,10 @@ update mailbox set created = case when created <= :until then 0 else created end
 select owner, name, unseen from mailbox where owner = :owner and name = :name and deleted = 0
 
 -- name: item_notifications
--- What hangs on an item: waiting, in a sender's hands, or ended within the week where a phone may show it.
+-- What hangs on an item: waiting, in a sender's hands, or ended within the week where a phone may show it. That may also be
+-- a dead letter: it was taken, and only our own side failed.
 select n.seq, n.state from notification_item k join notification n on n.seq = k.notification
-where k.item = :item and (n.state in (0, 1, 2) or (n.state <> 6 and n.medium = 'push' and n.ended > :shown_since))
+where k.item = :item and (n.state in (0, 1, 2) or (n.medium = 'push' and n.ended > :shown_since))
 
 -- name: item_interruptions
 -- What is to tell of this item and of nothing else: waiting, or in a sender's hands. A digest interrupts nobody.

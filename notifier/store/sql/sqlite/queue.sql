@@ -247,7 +247,7 @@ select n.seq, n.id, n.state, n.medium, n.target, 0,
     and r.outcome not in ('unknown_outcome', 'lapsed')),
   n.repeats, n.category, n.params
 from notification n where n.person = :person and n.category in ('quota.warning', 'quota.exceeded')
-and (n.state in (0, 1, 2) or (n.state <> 6 and n.medium = 'push' and n.ended > :shown_since))
+and (n.state in (0, 1, 2) or (n.medium = 'push' and n.ended > :shown_since))
 
 -- name: receipt_write
 insert into receipt(notification, attempt, at, outcome, code) values (:notification, :attempt, :at, :outcome, :code)
