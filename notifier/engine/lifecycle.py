@@ -84,8 +84,9 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
 }
 """State → what may follow in one commit; every statement that writes a state keeps to it.
 
-A mail that waits to be repeated ends as unknown, not as cancelled or expired. What is handed over is cancelled or
-expires only by its own settle: not taken, it would be available again, and is wanted no more or too old by then."""
+A mail that waits to be repeated ends as unknown, not as cancelled or expired; a push not as expired. What is handed
+over is cancelled or expires only by its own settle: not taken, it would be available again, and is wanted no more or
+too old by then."""
 PASSIVE_AFTER: Final = timedelta(seconds=60)
 """A push that may have been shown is repeated without a sound after this."""
 NEVER: Final = timedelta(days=-1)
@@ -112,12 +113,17 @@ def unread(state: State) -> State:
     return State.UNKNOWN if state is State.HANDING_OVER else State.EXPIRED
 
 
-def overdue(notification: Notification, now: datetime, *, no_channel: bool = False) -> Settlement:
-    """What waits past its time, before it is handed over: expired, unless it was taken back, or is a mail that may have
-    arrived the first time. `no_channel`: nothing is configured that could have sent it."""
+def overdue(
+    notification: Notification, now: datetime, *, no_channel: bool = False, doubted: bool = False
+) -> Settlement:
+    """What waits past its time, before it is handed over: expired, unless it was taken back, or may have arrived the
+    first time: a mail that was to be repeated, or a push that is `doubted`. `no_channel`: nothing is configured that
+    could have sent it."""
     if notification.state not in (State.AVAILABLE, State.CLAIMED) or now < notification.expires_at:
         raise ValueError(f"{notification.state.name} until {notification.expires_at} does not expire")
     ended = _not_taken(notification, now, timedelta(0))
+    if doubted and ended.state is State.EXPIRED:
+        return _ended(notification, State.UNKNOWN, now)
     if no_channel and ended.cause is Cause.TOO_OLD:
         return msgspec.structs.replace(ended, cause=Cause.NO_CHANNEL)
     return ended

@@ -31,7 +31,7 @@ from notifier.model.notification import Accepted, Kind, Notification, Outcome, S
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, Device, Environment
 from notifier.services.last_check import Ready
-from notifier.services.stopping import release, stop_row, take_back_doubtful
+from notifier.services.stopping import doubted, release, stop_row, take_back_doubtful
 from notifier.store import collapse, queue
 from notifier.store.database import Transaction
 from notifier.store.people import People
@@ -239,7 +239,7 @@ async def digest_ended(tx: Transaction, notification: Notification, state: State
 
 async def end_overdue(tx: Transaction, notification: Notification, now: datetime, *, no_channel: bool = False) -> None:
     """What nobody sends any more: its time is over, or `no_channel` carries it."""
-    end = overdue(notification, now, no_channel=no_channel)
+    end = overdue(notification, now, no_channel=no_channel, doubted=await doubted(tx, notification))
     await tx.rows("queue_end", stop_row(notification, end, now))
     if notification.kind is Kind.DIGEST:
         await digest_ended(tx, notification, end.state)

@@ -8,7 +8,7 @@ from datetime import datetime
 from notifier.engine.lifecycle import Settlement, unsent
 from notifier.model.instant import micros
 from notifier.model.item import Cause
-from notifier.model.notification import Notification
+from notifier.model.notification import Notification, State
 from notifier.model.preference import Medium
 from notifier.store import collapse, queue
 from notifier.store.database import Transaction
@@ -33,6 +33,13 @@ def stop_row(notification: Notification, end: Settlement, now: datetime) -> dict
         "ended": micros(now),
         "cause": end.cause.value if end.cause else "",
     }
+
+
+async def doubted(tx: Transaction, notification: Notification) -> bool:
+    """Whether an earlier try of a push that waits, or is claimed and not tried yet, may be on the screen."""
+    this = notification.state is State.CLAIMED
+    tried = notification.medium is Medium.PUSH and notification.attempt > this
+    return tried and await queue.doubts(tx, notification.seq) > this
 
 
 async def take_back_doubtful(tx: Transaction, notification: Notification, cause: Cause | None, now: datetime) -> None:

@@ -22,7 +22,7 @@ from notifier.model.preference import Medium
 from notifier.services.composing import Composer
 from notifier.services.last_check import Ready, Stop, Stopped, last_check
 from notifier.services.settling import Finished, digest_ended, settle_finished, write_settlement
-from notifier.services.stopping import release, stop_row, take_back_doubtful
+from notifier.services.stopping import doubted, release, stop_row, take_back_doubtful
 from notifier.store.database import Transaction
 from notifier.store.people import People
 from notifier.store.queue import Queued
@@ -118,7 +118,7 @@ class Turn:
             self._on_replan()
             return
         if stopped.stop is Stop.EXPIRED:
-            end = overdue(notification, now)
+            end = overdue(notification, now, doubted=await doubted(tx, notification))
         else:
             end = unsent(notification, stopped.cause or Cause.NOTHING_LEFT, now)
         await tx.rows("queue_stop", stop_row(notification, end, now))

@@ -18,6 +18,7 @@ from notifier.model.item import Cause
 from notifier.model.message import Push
 from notifier.model.notification import Accepted, BadMessage, Outcome, State, Throttled, Transient, UnknownOutcome
 from notifier.services import replanning
+from notifier.services.overdue import Overdue
 from notifier.services.taking_back import silence
 from notifier.store import collapse, queue
 from notifier.store.database import Transaction
@@ -627,6 +628,31 @@ def test_what_is_read_in_its_senders_hands_is_settled_by_the_answer(tmp_path: Pa
         assert len(channel.handed) == 1
 
     play(tmp_path, scenario, unanswered())
+
+
+@pytest.mark.parametrize("swept", [False, True], ids=["its sender comes to it", "nobody comes to it"])
+def test_a_push_that_may_be_on_the_screen_and_is_not_repeated_in_time_is_unknown_and_the_next_one_stands_for_it(
+    tmp_path: Path, swept: bool
+) -> None:
+    """It replaces it there, so that it tells of its message too."""
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await line.report(mail(1, thread="<t@example.net>"))
+        await line.run(3)
+        line.now += timedelta(hours=2)
+        if swept:
+            await Overdue(line.database, line.people, line.senders).sweep(line.now)
+        else:
+            await line.run(0)
+        assert states(line) == [(PUSH, State.UNKNOWN, "")]
+        channel.answer = lambda message: Accepted()
+        await line.report(mail(2, thread="<t@example.net>", timestamp=line.now))
+        await line.run(3)
+        assert links(line) == [1, 2]
+
+    play(tmp_path, scenario, by(PUSH, UnknownOutcome("cut")))
 
 
 HUSHED: dict[str, tuple[Outcome, State]] = {
