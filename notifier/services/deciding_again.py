@@ -20,12 +20,13 @@ from notifier.model.event import Event, Received
 from notifier.model.instant import micros
 from notifier.model.item import Item, ItemState
 from notifier.model.notification import Arrival, Facts, Kind, Notification, State, Suppress, Verdict
+from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
 from notifier.services.decisions import decision_id, write_decision
-from notifier.services.facts import instant_mails, known_quotas
+from notifier.services.facts import INSTANT_MAIL, instant_mails, known_quotas
 from notifier.services.notices import keep_notices
+from notifier.store import counters, queue
 from notifier.store import items as item_store
-from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.journal import Stored
 from notifier.store.person import Person
@@ -81,7 +82,9 @@ async def decide_again(tx: Transaction, again: Again, journal: int) -> None:
         again.wanted[notification.id.bytes] = merged
         await queue.replan(tx, merged, again.now)
     item_id = item.id if item else 0
-    await queue.enqueue(tx, planned, journal, item_id, again.now)
+    new = await queue.enqueue(tx, planned, journal, item_id, again.now)
+    if any(notification.medium is Medium.EMAIL for notification in new):
+        await counters.add(tx, [again.recipient.id], INSTANT_MAIL, again.now)
     ids = dict.fromkeys([*(found.id for found in reached), *(notification.id for notification in planned)])
     await write_decision(tx, received, again.recipient.id, verdict, item_id, tuple(ids), again=True)
 
@@ -113,6 +116,8 @@ async def _facts(
 ) -> Facts:
     person, recipient = again.person, again.recipient
     found = await item_store.read_mailbox(tx, received.mailbox, recipient.name) if received.mailbox else None
+    # A mail of its own is among those counted, or will be.
+    counted = any(found.medium is Medium.EMAIL for found in reached)
     held = (found for found in reached if found.state is State.AVAILABLE and found.kind is Kind.SUMMARY)
     return Facts(
         mailbox=found[0] if found else None,
@@ -121,7 +126,7 @@ async def _facts(
         presence=person.active_at,
         known_since=person.first_seen,
         quotas=await known_quotas(tx, received.event, recipient.id),
-        instant_mails_in_hour=await instant_mails(tx, recipient.id, again.now),
+        instant_mails_in_hour=await instant_mails(tx, recipient.id, again.now) + (not counted),
         again=True,
         capped=kept is not None and was_capped(kept),
         told=frozenset(found.target for found in reached if found.state in ON_ITS_WAY),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from notifier.engine.identity import person_id
+from notifier.engine.limits import INSTANT_MAILS_PER_HOUR_MAX
 from notifier.model.event import Event, UidSet
 from notifier.model.instant import micros
 from notifier.model.item import Cause
@@ -874,6 +875,28 @@ def test_a_changed_document_applies_at_once_to_what_waits(tmp_path: Path, case: 
         assert all(rev == line.one("select rev from person") for (rev,) in waiting)
 
     play(tmp_path, scenario)
+
+
+def test_newly_wanted_mails_are_no_more_than_an_hour_may_have(tmp_path: Path) -> None:
+    """Wished for while their pushes wait; the rest stand in the digest."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.reach(ANN, "email", ADDRESS)
+        await line.wish(ANN, {"timing": {"grace": "10m", "active_grace": "10m"}})
+        await line.decide()
+        await line.report(*(mail(uid) for uid in range(1, INSTANT_MAILS_PER_HOUR_MAX + 6)))
+        await line.run(1)
+        await line.wish(ANN, {"categories": {"mail.new": {"email": "instant"}}})
+        await line.run(1)
+        mails = "select count(*) from notification where medium = 'email'"
+        assert line.one(mails) == INSTANT_MAILS_PER_HOUR_MAX
+        await line.wish(ANN, {"categories": {"mail.new": {"email": "instant"}}, "locale": "de"})
+        await line.report(mail(99))
+        await line.run(1)
+        assert line.one(mails) == INSTANT_MAILS_PER_HOUR_MAX
+
+    play(tmp_path, scenario, by(PUSH), by("email"))
 
 
 def test_what_is_held_is_released_at_once_when_quiet_hours_are_switched_off(tmp_path: Path) -> None:
