@@ -100,9 +100,10 @@ class Breaker:
         self._probe = self._probe or (self.gate is Gate.PROBING and count > 0)
 
     def dropped(self, count: int = 1) -> None:
-        """That many were started and given up without asking the provider: they say nothing about it."""
+        """That many were started and given up without asking the provider: they say nothing about it. Whether one of
+        them was the probe shows when nothing else is in flight."""
         self.in_flight -= count
-        self._probe = False
+        self._probe = self._probe and self.in_flight > 0
 
     def record(self, outcome: Outcome, now: float) -> None:
         """What one of those started came to."""

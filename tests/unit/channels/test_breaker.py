@@ -163,6 +163,21 @@ def test_a_dropped_probe_makes_way_for_another() -> None:
     assert breaker.free(5) == 1
 
 
+def test_one_that_is_dropped_beside_the_probe_makes_no_way_for_another() -> None:
+    """It was under way since before the route opened."""
+    breaker = Breaker(SETTINGS)
+    breaker.started()
+    for _ in range(3):
+        breaker.started()
+        breaker.record(FAILURE, 0)
+    assert breaker.free(5) == 1
+    breaker.started()
+    breaker.dropped()
+    assert breaker.free(5) == 0
+    breaker.record(Accepted(), 5)
+    assert (breaker.gate, breaker.free(5)) == (Gate.CLOSED, 4)
+
+
 OUTCOMES = st.sampled_from(
     (
         *(Accepted(), BadMessage("x"), FAILURE, UnknownOutcome("timeout"), FOREIGN, TROUBLE),
