@@ -1,7 +1,8 @@
 """The layers under everybody's document: the configuration's and what the operator saved; who waits is planned again.
 
 Both are rows with a revision. A configuration that differs from the one kept, like a new tz database, raises it at the
-start. Whoever has something waiting, or a digest that may run at another time by it, is marked (`services.marking`).
+start. Whoever has something waiting, or a digest that may run at another time by it, is marked (`services.marking`);
+where it is about badges, everybody.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ SAVED = "saved"
 TZDATA = "tzdata"
 OF_DIGESTS = ("channels", "digest", "time_zone")
 """What a layer says of when digests run, and whether they do."""
+OF_BADGES = "badge"
+"""What it says of the mailboxes that every phone's badge counts."""
 NOTHING = msgspec.json.encode(encode(Preferences()), order="sorted")
 """A document as it is stored, that says nothing."""
 
@@ -104,6 +107,8 @@ async def _keep(tx: Transaction, kind: str, name: str, document: bytes, reach: R
 async def _reach(tx: Transaction, before: bytes, after: bytes) -> Reach:
     """Whom it can concern that a layer says this instead of that, besides those with something waiting."""
     old, new = (msgspec.json.decode(document) for document in (before, after))
+    if old.get(OF_BADGES) != new.get(OF_BADGES):
+        return Reach.EVERYBODY
     if all(old.get(key) == new.get(key) for key in OF_DIGESTS):
         return Reach.WAITING
     for name in (CONFIGURED, SAVED):

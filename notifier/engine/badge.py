@@ -6,36 +6,31 @@ better than a wrong one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
 import msgspec
 
-from notifier.model.item import Mailbox
-
 INTERVAL: Final = timedelta(seconds=5)
 """A device hears at most one badge within this; what changes meanwhile is merged."""
 
 
-def unseen(names: Sequence[str], mailboxes: Iterable[Mailbox]) -> int | None:
-    """One person's part: the unseen messages of the mailboxes that count; None if one of them was never reported."""
-    known = list(mailboxes)
-    counts: list[int | None] = []
-    for name in names:
-        spelled = "INBOX" if name.upper() == "INBOX" else name
-        counts += [mailbox.unseen for mailbox in known if mailbox.name == spelled] or [None]
-    return wanted(counts)
+def part(names: Iterable[str], counts: Mapping[str, Sequence[int]]) -> int | None:
+    """One person's part: the unseen messages of the mailboxes that count; None if the count of one is unknown.
+
+    `counts`: by name, one for each store that has such a mailbox, -1 where it is not known (any more).
+    """
+    known = [counts.get(name, ()) for name in names]
+    if any(not reported or min(reported) < 0 for reported in known):
+        return None
+    return sum(map(sum, known))
 
 
-def wanted(counts: Iterable[int | None]) -> int | None:
-    """The sum over all accounts bound to a device; None (no badge at all) if one is unknown or there is none."""
-    total: int | None = None
-    for count in counts:
-        if count is None or count < 0:
-            return None
-        total = (total or 0) + count
-    return total
+def wanted(parts: Iterable[int]) -> int | None:
+    """The sum over all accounts bound to a device; None (no badge at all) if one is unknown (-1) or there is none."""
+    known = list(parts)
+    return None if not known or min(known) < 0 else sum(known)
 
 
 class Shown(msgspec.Struct, frozen=True):

@@ -339,6 +339,11 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     frozen: bytes = b""
     """SMS and mail: what was committed with handing_over; repeated byte for byte."""
 
+    @property
+    def is_wake(self) -> bool:
+        """A push that only wakes the app: it shows nothing, so that it carries no badge either. A test always shows."""
+        return self.privacy is Privacy.NONE and self.kind is not Kind.TEST
+
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     """The provider took it; `reference` is its own id of it."""

@@ -16,6 +16,7 @@ from notifier.model.instant import micros
 from notifier.model.notification import Notification, QuotaState, Verdict
 from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
+from notifier.services import badges
 from notifier.services.arrivals import message_id_of, place_of
 from notifier.services.deciding import Conclusion, conclude
 from notifier.services.decisions import alarm, announces_nothing, decision_row
@@ -128,7 +129,8 @@ async def _write(
     for found in concluded:
         if found.changes:
             await take_back(tx, found.changes, now)
-    await _count_badges(tx, concluded, now)
+    carried = {new.target for found in queued for new in found if badges.carries(new, now)}
+    await badges.count(tx, [found.recipient for found in concluded if found.recounts], now, carried)
     return queued
 
 
@@ -188,37 +190,3 @@ async def _keep(tx: Transaction, concluded: Sequence[Conclusion], items: Sequenc
         ids = [notification.id for notification in found.planned]
         rows.append(decision_row(found.received, found.recipient.id, found.verdict, item or found.item, ids))
     await tx.many("decision_write", rows)
-
-
-async def _count_badges(tx: Transaction, concluded: Sequence[Conclusion], now: datetime) -> None:
-    """Each person's part of every badge he is bound to, where the event reported a count.
-
-    A badge is sent by itself unless an alert is under way, which will carry it.
-    """
-    counted = {
-        found.recipient.id: found
-        for found in concluded
-        if found.finished and (found.received.event.unseen is not None or found.received.event.messages == 0)
-    }
-    names = [
-        {"owner": person, "name": name}
-        for person, found in counted.items()
-        for name in found.recipient.effective.badge_mailboxes
-    ]
-    counts: dict[tuple[bytes, str], list[int]] = {}
-    for owner, name, unseen in await tx.many("mailbox_unseen", names):
-        counts.setdefault((owner, name), []).append(unseen)
-    wanted = [{"person": person, "unseen": _unseen(found, counts)} for person, found in counted.items()]
-    for person, device in await tx.many("binding_unseen", wanted):
-        found = counted[person]
-        loud = any(notification.medium is Medium.PUSH for notification in found.planned)
-        if not loud and _unseen(found, counts) >= 0:
-            await queue.dismiss(tx, device, (), now + UNDO_MERGE, badge=True)
-
-
-def _unseen(found: Conclusion, counts: Mapping[tuple[bytes, str], Sequence[int]]) -> int:
-    """The sum over the mailboxes that count; -1 if one of them was never reported."""
-    known = [counts.get((found.recipient.id, name), ()) for name in found.recipient.effective.badge_mailboxes]
-    if any(not reported or min(reported) < 0 for reported in known):
-        return -1
-    return sum(map(sum, known))

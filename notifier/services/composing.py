@@ -64,12 +64,11 @@ class Composer:
         """What the device shows: text at the allowed level, badge, and what the app needs to open it."""
         notification, device = ready.notification, ready.device
         assert device is not None, "a push goes to a device"
-        silent_wake = notification.privacy is Privacy.NONE and notification.kind is not Kind.TEST
         material = self._material(ready, now)
-        rendered = Rendered() if silent_wake else self.renderer.push(_template(ready), material)
+        rendered = Rendered() if notification.is_wake else self.renderer.push(_template(ready), material)
         return Push(
             id=notification.id,
-            kind=PushKind.WAKE if silent_wake else PushKind.ALERT,
+            kind=PushKind.WAKE if notification.is_wake else PushKind.ALERT,
             token=device.token,
             environment=device.environment,
             title=rendered.title,

@@ -19,6 +19,7 @@ from notifier.model.notification import Arrival, Notification, Reason, Step, Ver
 from notifier.model.recipient import Recipient
 from notifier.model.source import SourceRules
 from notifier.services.arrivals import JOINING, arrival, as_it_stands, is_append, join, opening_of, stands_in_digest
+from notifier.services.badges import may_change
 from notifier.services.facts import Ahead, Settings, read_facts
 from notifier.services.notices import has_notices, keep_notices
 from notifier.services.state_changes import state_changes
@@ -42,6 +43,8 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
     finished: bool
     """False: it changes more items than one transaction does; it is decided again, and only then counts."""
+    recounts: bool = False
+    """It may have changed what a badge counts."""
 
 
 async def conclude(
@@ -57,8 +60,9 @@ async def conclude(
     rules = settings.sources.get(received.source, SourceRules(name=received.source))
     received, found = await _mailbox(tx, received, recipient.id, ahead)
     changes, finished = await state_changes(tx, received, recipient.id, rules, found, ahead.room, now)
+    recounts = may_change(received.event, found)
     if not finished:
-        return _unfinished(received, recipient, changes)
+        return _unfinished(received, recipient, changes, recounts=recounts)
     met, provisional, standing = await arrival(tx, received, recipient.id, found, ahead)
     if met.item and met.arrival in JOINING:
         await join(tx, recipient.id, met, received, standing)
@@ -83,11 +87,13 @@ async def conclude(
         item=met.item,
         changes=tuple(changes),
         finished=True,
+        recounts=recounts,
     )
 
 
-def _unfinished(received: Received, recipient: Recipient, changes: Sequence[Change]) -> Conclusion:
-    """Only what changed: whatever is counted, remembered or told of the event is so once, in its last round."""
+def _unfinished(received: Received, recipient: Recipient, changes: Sequence[Change], *, recounts: bool) -> Conclusion:
+    """Only what changed: whatever is remembered or told of the event is so once, in its last round. A badge is what
+    was reported last, in whichever round."""
     return Conclusion(
         received=received,
         recipient=recipient,
@@ -97,6 +103,7 @@ def _unfinished(received: Received, recipient: Recipient, changes: Sequence[Chan
         item=0,
         changes=tuple(changes),
         finished=False,
+        recounts=recounts,
     )
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from notifier.engine import badge as badges
 from notifier.engine.schedule import quiet_at
 from notifier.model.instant import micros
 from notifier.model.item import Cause, Item
@@ -176,7 +177,7 @@ async def _target(
         device = next((device for device in recipient.devices if device.id == notification.target), None)
         if device is None or device.route != notification.route:
             return Stopped(found, Stop.CANCELLED, Cause.TARGET_GONE)
-        number = badge if device.badge and badge >= 0 else None
+        number = badge if device.badge and badge >= 0 and not notification.is_wake else None
         return Ready(queued=found, recipient=recipient, items=items, place=place, device=device, badge=number)
     contact = next((contact for contact in recipient.contacts if contact.id == notification.target), None)
     if contact is None:
@@ -203,5 +204,4 @@ async def badge_of(tx: Transaction, device: Device) -> int | None:
     """The sum over all accounts bound to the device; None, and no badge at all, if one of them is unknown."""
     if not device.badge:
         return None
-    counts = [row[0] for row in await tx.rows("device_unseen", {"device": device.id})]
-    return None if not counts or min(counts) < 0 else sum(counts)
+    return badges.wanted(row[0] for row in await tx.rows("device_unseen", {"device": device.id}))

@@ -29,7 +29,8 @@ class Reach(IntEnum):
     DIGESTS = 1
     """Those who have a digest, or may have one now: it moves what schedules are computed from."""
     EVERYBODY = 2
-    """Also people without an address of their own or a document: a digest goes to the mailbox itself."""
+    """Also people without an address of their own or a document: a digest goes to the mailbox itself, a badge to every
+    phone."""
 
 
 class Marking(msgspec.Struct, frozen=True, kw_only=True):

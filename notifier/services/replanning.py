@@ -20,6 +20,7 @@ from notifier.model.instant import micros
 from notifier.model.item import Cause, ItemState
 from notifier.model.notification import Kind, Notification, State
 from notifier.model.recipient import Recipient
+from notifier.services import badges
 from notifier.services.deciding_again import Again, Reparse, decide_again
 from notifier.services.digests import choose_anew, schedule_digest, unwanted, withdraw
 from notifier.store import queue
@@ -71,6 +72,7 @@ async def replan_person(
     if before is None or (before.rev, before.layer_rev) != (recipient.rev, layer_rev):
         ((newest,),) = await tx.rows("notification_newest", {})
         before = Pass(rev=recipient.rev, layer_rev=layer_rev, began=now, until=newest)
+        await badges.count(tx, [recipient], now)
     again = Again(
         recipient=recipient,
         person=person,

@@ -135,6 +135,7 @@ def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime, receive
     quota = event.type is not None and event.type.startswith("Quota")
     counted = event.messages is not None and not quota
     uidnext = event.uidnext or (event.uid + 1 if event.type in ARRIVALS and event.uid else 0)
+    unseen = event.unseen if event.unseen is not None else 0 if counted and event.messages == 0 else -1
     return {
         "store": report.store,
         "owner": owner,
@@ -142,11 +143,11 @@ def _mailbox_row(report: Report, owner: bytes, name: str, now: datetime, receive
         "uidvalidity": event.uidvalidity,
         # Said of another name, it may have been taken from that (`dialects.naming`).
         "special": event.special_use if name == event.mailbox else "",
-        "unseen": -1 if event.unseen is None else event.unseen,
+        "unseen": unseen,
         "messages": event.messages if counted else -1,
         # Of what says no count neither makes an older count out of one that comes later.
-        "uidnext": 0 if event.unseen is None else uidnext,
-        "modseq": 0 if event.unseen is None else event.modseq or 0,
+        "uidnext": 0 if unseen < 0 else uidnext,
+        "modseq": 0 if unseen < 0 else event.modseq or 0,
         "at": micros(event_time(event, now)),
         "received": received,
         "creates": event.type is EventType.MAILBOX_CREATE,

@@ -119,13 +119,14 @@ SAVES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "another schedule": ({"digest": {"schedule": [{"at": "18:00"}]}}, ["digest", "document"]),
     "another zone": ({"time_zone": "Asia/Tokyo"}, ["digest", "document"]),
     "no mail": ({"channels": {"email": {"state": "off"}}}, ["digest", "document"]),
+    "what the badge counts": ({"badge": {"mailboxes": ["INBOX", "Work"]}}, ["digest", "document", "nothing"]),
     "to everybody's own mailbox": ({"digest": {"to": "self"}}, ["digest", "document", "nothing"]),
 }
 
 
 @pytest.mark.parametrize("case", SAVES)
 @pytest.mark.parametrize("door", ["operator", "configuration"])
-def test_those_are_planned_again_whose_digest_a_change_can_move(tmp_path: Path, case: str, door: str) -> None:
+def test_those_are_planned_again_whose_digest_or_badge_a_change_can_move(tmp_path: Path, case: str, door: str) -> None:
     change, expected = SAVES[case]
 
     async def scenario(layers: Layers) -> None:

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from notifier.engine.badge import Shown, due, sent, unseen, wanted
-from tests.factories import mailbox
+from notifier.engine.badge import Shown, due, part, sent, wanted
 
 
 @pytest.mark.parametrize(
     ("counts", "number"),
-    [([3], 3), ([3, 4], 7), ([0, 0], 0), ([3, None], None), ([None], None), ([3, -1], None), ([], None)],
+    [([3], 3), ([3, 4], 7), ([0, 0], 0), ([3, -1], None), ([-1], None), ([], None)],
 )
-def test_one_unknown_count_makes_no_badge(counts: list[int | None], number: int | None) -> None:
+def test_one_unknown_count_makes_no_badge(counts: list[int], number: int | None) -> None:
     assert wanted(counts) == number
 
 
 def test_only_the_mailboxes_that_count_are_counted() -> None:
-    boxes = [mailbox(unseen=2), mailbox(name="Work", unseen=5), mailbox(name="News", unseen=90)]
+    counts = {"INBOX": [2], "Work": [5], "News": [90]}
 
-    assert unseen(("INBOX",), boxes) == 2
-    assert unseen(("inbox", "Work"), boxes) == 7
+    assert part(("INBOX",), counts) == 2
+    assert part(("INBOX", "Work"), counts) == 7
+    assert part((), counts) == 0
 
 
 def test_a_mailbox_that_counts_and_was_never_reported_makes_the_sum_unknown() -> None:
-    assert unseen(("INBOX", "Work"), [mailbox(unseen=2)]) is None
-    assert unseen(("INBOX",), [mailbox(unseen=None)]) is None
+    assert part(("INBOX", "Work"), {"INBOX": [2]}) is None
+    assert part(("INBOX",), {"INBOX": [-1]}) is None
+
+
+def test_a_name_that_two_stores_have_counts_in_both() -> None:
+    assert part(("INBOX",), {"INBOX": [2, 3]}) == 5
+    assert part(("INBOX",), {"INBOX": [2, -1]}) is None
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,8 @@ update mailbox set created = case when created <= :until then 0 else created end
   renewed = case when renewed <= :until then 0 else renewed end where id = :id
 
 -- name: mailbox_unseen
-select owner, name, unseen from mailbox where owner = :owner and name = :name and deleted = 0
+-- Of each store that has one; in one that is deleted nothing is unread.
+select owner, name, case when deleted > 0 then 0 else unseen end from mailbox where owner = :owner and name = :name
 
 -- name: item_notifications
 -- What hangs on an item: waiting, in a sender's hands, or ended within the week where a phone may show it. That may also be
