@@ -216,3 +216,80 @@ def test_other_mailboxes_count_as_soon_as_he_wishes(tmp_path: Path) -> None:
         assert (unseen(line), await owed(line)) == (5, [5])
 
     play(tmp_path, scenario)
+
+
+# Whose it is
+
+
+def emptied() -> Event:
+    return gone("INBOX")
+
+
+def made(**fields: Any) -> Event:
+    return event("MailboxCreate", **({"mailbox": "INBOX", "uidvalidity": 2, "user": "admin"} | fields))
+
+
+async def another_owner(line: Pipeline) -> None:
+    """Ann's INBOX goes to somebody who has an address of his own, and mail."""
+    await told(line, mail(7, unseen=3))
+    await line.run(5)
+    await told(line, emptied(), made())
+    await line.reach(ANN, "email", "new@elsewhere.example")
+    await line.run(1)
+    await told(line, *(mail(uid, uidvalidity=2, unseen=uid) for uid in (1, 2)))
+
+
+def test_the_former_owners_phone_is_told_nothing_of_the_new_owners_mail(tmp_path: Path) -> None:
+    """What it was shown before is dismissed."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await another_owner(line)
+        assert len(msgspec.json.decode(line.one("select dismiss from undo"))) == len(alerts(line)) == 1
+        assert (await owed(line), sent(line)) == ([], 3)
+
+    play(tmp_path, scenario)
+
+
+def test_the_new_owners_phone_is_told_as_soon_as_it_registers(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await another_owner(line)
+        await line.people.devices.register(person_id(ANN), ANN, phone_of(BEN), b"", line.now)
+        line.dispatcher.people_changed()
+        await line.run(1)
+        assert await owed(line) == [2]
+
+    play(tmp_path, scenario)
+
+
+def test_the_same_person_after_all_gets_his_number_back(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await another_owner(line)
+        await told(line, counted(1, uidvalidity=2, uidnext=9))
+        assert await owed(line) == []
+        await line.database.transact(lambda tx: tx.rows("person_confirm", {"id": person_id(ANN)}))
+        line.dispatcher.people_changed()
+        await line.run(1)
+        assert await owed(line) == [1]
+
+    play(tmp_path, scenario)
+
+
+def test_a_phone_of_two_accounts_shows_the_one_that_is_left(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        shared = phone_of(ANN)
+        for name in (ANN, BEN):
+            await line.people.devices.register(person_id(name), name, shared, b"secret", NOON - timedelta(days=9))
+            await line.replanned(name)
+        await told(line, mail(7, unseen=3), counted(2, owner=BEN))
+        await line.run(5)
+        assert (sent(line), await owed(line)) == (5, [])
+        await told(line, emptied(), made())
+        await line.run(1)
+        assert await owed(line) == [2]
+        await told(line, mail(1, uidvalidity=2, unseen=4))
+        assert (sent(line), await owed(line)) == (2, [])
+
+    play(tmp_path, scenario)

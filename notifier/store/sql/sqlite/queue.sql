@@ -148,10 +148,11 @@ update notification set next_at = 0 where seq in (
 
 -- name: queue_check
 -- Still this attempt's, still in its lease, not retracted, and planned under the revisions that hold now; then the number
--- for the badge: unknown (-1) if one of the accounts bound to the device is. A person who is gone has no revision. Of a
--- later attempt, whether an earlier one may have been shown.
+-- for the badge, of the accounts it belongs to (`device_unseen`): unknown (-1) if one of them is. A person who is gone has
+-- no revision. Of a later attempt, whether an earlier one may have been shown.
 select n.seq, n.retracted, n.rev = p.rev and n.layer_rev = :layer_rev, p.rev, coalesce(
-  (select case when min(b.unseen) < 0 then -1 else sum(b.unseen) end from binding b where b.device = n.target), -1),
+  (select case when min(b.unseen) < 0 then -1 else sum(b.unseen) end from binding b join person o on o.id = b.person
+    where b.device = n.target and b.since > o.suspended_at), -1),
   n.attempt, case when n.attempt > 1 then n.attempt - 1 > (select count(*) from receipt r where r.notification = n.seq
     and r.outcome not in ('unknown_outcome', 'lapsed')) else 0 end
 from notification n left join person p on p.id = n.person
@@ -310,10 +311,15 @@ from mailbox m where m.id = :mailbox
 delete from undo where route not in (select value from json_each(:routes)) returning 1
 
 -- name: binding_unseen
-update binding set unseen = :unseen where person = :person and unseen <> :unseen returning person, device
+-- What another owner's device has known is forgotten there: nothing of the new one's is told to it.
+update binding set unseen = n.unseen from (
+  select b.rowid as id, case when b.since > p.suspended_at then :unseen else -1 end as unseen
+  from binding b join person p on p.id = b.person where b.person = :person) n
+where binding.rowid = n.id and binding.unseen <> n.unseen returning person, device
 
 -- name: device_unseen
-select b.unseen from binding b where b.device = :device
+-- Of the accounts it belongs to: not where a new person may own the address since.
+select b.unseen from binding b join person p on p.id = b.person where b.device = :device and b.since > p.suspended_at
 
 -- name: device_badge
 select badge_sent, zero_due from device where id = :id
