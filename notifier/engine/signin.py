@@ -1,7 +1,8 @@
 """Which sign-ins are news: a network and service never seen before, and every administrator.
 
 Memory is (person, network, service), a network being a /24 or a /48. For 14 days after the first sight of a person it
-only learns, or everybody's first week would be a week of alarms.
+only learns, or everybody's first week would be a week of alarms. What nobody has used for long is forgotten
+(`services.janitor`), so each use is written down, once a day at most: phones sign in all day.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from notifier.model.notification import Facts, Reason, SignIn, Step, Why
 
 LEARNING_LASTS: Final = timedelta(days=14)
 ADMIN_EVERY: Final = timedelta(hours=24)
+SEEN_EVERY: Final = timedelta(hours=24)
 ADMIN: Final = "admin:"
 """Before an administrator's name, where a network would stand in the memory."""
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a sign-in is told, why, and what to remember; None if the memory has it already."""
+    """Whether a sign-in is told, why, and what to remember; None if the memory has had it within the day."""
 
     told: bool
     reason: Reason
@@ -67,12 +69,18 @@ def judge(event: Event, facts: Facts, received: datetime) -> Judged:
     known = _find(facts.sign_ins, network, service)
     if known is not None:
         told = facts.again and known.told == received
-        return Judged(told=told, reason=_reason(told, Why.KNOWN_NETWORK, detail))
+        return Judged(told=told, reason=_reason(told, Why.KNOWN_NETWORK, detail), remember=_seen(known, received))
     first = SignIn(network=network, service=service, first=received)
     if facts.known_since is None or received - facts.known_since < LEARNING_LASTS:
         return Judged(told=False, reason=Reason(Step.CATEGORY, Why.LEARNING, detail), remember=first)
     remember = msgspec.structs.replace(first, told=received)
     return Judged(told=True, reason=_reason(True, Why.KNOWN_NETWORK, detail), remember=remember)
+
+
+def _seen(known: SignIn, received: datetime) -> SignIn | None:
+    """Used again, if that is not written down yet."""
+    last = known.seen or known.first
+    return msgspec.structs.replace(known, seen=received) if received - last >= SEEN_EVERY else None
 
 
 def _never_new(address: IPv4Address | IPv6Address | None, facts: Facts) -> Why | None:

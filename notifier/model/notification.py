@@ -207,6 +207,8 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     first: datetime
     told: datetime | None = None
+    seen: datetime | None = None
+    """The last time, to about a day; None: not since the first."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

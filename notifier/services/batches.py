@@ -166,6 +166,7 @@ async def _remember(tx: Transaction, found: Conclusion, now: datetime) -> None:
                 "service": sign_in.service,
                 "first": micros(sign_in.first),
                 "told": micros(sign_in.told),
+                "seen": micros(sign_in.seen or sign_in.told or sign_in.first),
             },
         )
     if any(notification.medium is Medium.EMAIL for notification in found.planned):

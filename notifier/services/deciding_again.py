@@ -23,7 +23,7 @@ from notifier.model.notification import Arrival, Facts, Kind, Notification, Stat
 from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
 from notifier.services.decisions import decision_id, write_decision
-from notifier.services.facts import INSTANT_MAIL, instant_mails, known_quotas
+from notifier.services.facts import INSTANT_MAIL, instant_mails, known_quotas, known_sign_ins
 from notifier.services.notices import keep_notices
 from notifier.store import counters, queue
 from notifier.store import items as item_store
@@ -126,6 +126,7 @@ async def _facts(
         presence=person.active_at,
         known_since=person.first_seen,
         quotas=await known_quotas(tx, received.event, recipient.id),
+        sign_ins=await known_sign_ins(tx, received.event, recipient.id),
         instant_mails_in_hour=await instant_mails(tx, recipient.id, again.now) + (not counted),
         again=True,
         capped=kept is not None and was_capped(kept),

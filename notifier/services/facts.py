@@ -15,7 +15,7 @@ from notifier.engine.absorb import OWN_USES, Met, Standing, use_of
 from notifier.engine.identity import network_of
 from notifier.engine.ranges import event_time
 from notifier.model.event import Event, EventType, MessageSummary, Received
-from notifier.model.instant import instant, maybe_instant, micros
+from notifier.model.instant import maybe_instant, micros
 from notifier.model.item import Cause, Item, QuotaLevel
 from notifier.model.notification import Arrival, Facts, QuotaState, SignIn
 from notifier.model.recipient import Recipient
@@ -24,6 +24,7 @@ from notifier.services.state_changes import Room
 from notifier.services.taking_back import silence
 from notifier.store import counters
 from notifier.store.database import Transaction
+from notifier.store.history import sign_in_of
 from notifier.store.items import Kept
 from notifier.store.person import Person
 
@@ -139,10 +140,7 @@ async def known_sign_ins(tx: Transaction, event: Event, person: bytes) -> tuple[
     if event.type is not EventType.LOGIN:
         return ()
     params = {"person": person, "network": network_of(event.client_ip), "admin": f"admin:{event.admin}"}
-    return tuple(
-        SignIn(network=row[0], service=row[1], first=instant(row[2]), told=maybe_instant(row[3]))
-        for row in await tx.rows("sign_in_read", params)
-    )
+    return tuple(map(sign_in_of, await tx.rows("sign_in_read", params)))
 
 
 async def instant_mails(tx: Transaction, person: bytes, now: datetime) -> int:

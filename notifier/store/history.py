@@ -179,10 +179,7 @@ class History:
         async def work(tx: Transaction) -> list[Row]:
             return await tx.rows("history_sign_ins", {"person": person, "limit": limit})
 
-        return [
-            SignIn(network=row[0], service=row[1], first=instant(row[2]), told=maybe_instant(row[3]))
-            for row in await self._database.read(work)
-        ]
+        return [sign_in_of(row) for row in await self._database.read(work)]
 
     async def journal(
         self, owner: bytes | None, name: str, since: datetime | None, before: int | None, limit: int
@@ -297,3 +294,10 @@ async def _listed(tx: Transaction, row: Row) -> Listed:
 def ids_of(deliveries: bytes) -> Iterator[bytes]:
     """The ids in a `decision.deliveries`, 16 bytes each."""
     return (deliveries[at : at + ID_BYTES] for at in range(0, len(deliveries), ID_BYTES))
+
+
+def sign_in_of(row: Row) -> SignIn:
+    """From the columns of `sign_in_read` and `history_sign_ins`."""
+    return SignIn(
+        network=row[0], service=row[1], first=instant(row[2]), told=maybe_instant(row[3]), seen=maybe_instant(row[4])
+    )

@@ -104,6 +104,7 @@ def _sign_in(sign_in: SignIn) -> dict[str, object]:
         "service": sign_in.service,
         "first": instant_text(sign_in.first),
         "told": None if sign_in.told is None else instant_text(sign_in.told),
+        "seen": instant_text(sign_in.seen or sign_in.first),
     }
 
 

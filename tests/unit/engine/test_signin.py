@@ -13,7 +13,7 @@ from notifier.model.notification import SignIn, Why
 from tests.factories import NOON, event, facts
 
 DAY = timedelta(days=1)
-HERE = SignIn(network="198.51.100.0/24", service="imap", first=NOON - 90 * DAY)
+HERE = SignIn(network="198.51.100.0/24", service="imap", first=NOON - 90 * DAY, seen=NOON - timedelta(hours=9))
 
 
 def login(ip: str = "198.51.100.7", **fields: object) -> Event:
@@ -38,6 +38,17 @@ def test_the_same_24_is_known(ip: str) -> None:
     judged = judge(login(ip, service="IMAP"), facts(sign_ins=(HERE,)), NOON)
 
     assert (judged.told, judged.reason.why, judged.remember) == (False, Why.KNOWN_NETWORK, None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "written"), [(timedelta(hours=23), False), (DAY, True), (80 * DAY, True), (None, True)]
+)
+def test_that_a_known_network_is_used_is_written_down_once_a_day(seen: timedelta | None, written: bool) -> None:
+    known = msgspec.structs.replace(HERE, seen=None if seen is None else NOON - seen)
+    judged = judge(login(), facts(sign_ins=(known,)), NOON)
+
+    assert not judged.told
+    assert judged.remember == (msgspec.structs.replace(known, seen=NOON) if written else None)
 
 
 def test_the_same_48_is_known() -> None:

@@ -269,6 +269,35 @@ def test_many_people_share_one_step(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_a_known_network_is_no_news_when_what_rode_on_its_sign_in_is_planned_again(tmp_path: Path) -> None:
+    """The warning waits for the end of the quiet; the sign-in that brought it told nothing, and tells nothing now."""
+    told = {"categories": {name: {"push": "instant", "email": "off"} for name in ("security.login", "quota.warning")}}
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.wish(ANN, told)
+        await line.report(login(100))
+        await line.run(60)
+        assert [push.category for push in pushes(line)] == ["security.login"]
+        await line.wish(ANN, told | quiet("13:00"))
+        await line.report(login(900))
+        await line.run(60)
+        await line.wish(ANN, told | quiet("12:30"))
+        await line.run(60)
+        await line.run(3600)
+        assert [push.category for push in pushes(line)] == ["security.login", "quota.warning"]
+
+    play(tmp_path, scenario)
+
+
+def login(used: int) -> Event:
+    return event("Login", client_ip="198.51.100.7", user=ANN, session=str(used), disk_used=used, disk_quota=1000)
+
+
+def pushes(line: Pipeline) -> list[Push]:
+    return [push for push in line.channels[PUSH].handed if isinstance(push, Push)]
+
+
 def test_the_walk_reads_along_an_index_and_sorts_nothing() -> None:
     database = apsw.Connection(":memory:")
     folder = Path(replanning.__file__).parents[1] / "store" / "migrations" / "sqlite"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from notifier.model.event import Event, UidSet
+from notifier.model.instant import micros
 from notifier.services.janitor import SCAN_MAX, Janitor, Retention
 from notifier.store.database import Transaction
 from notifier.telemetry import Metrics
@@ -90,7 +92,7 @@ def test_a_step_looks_at_a_bounded_number_of_rows_and_the_next_goes_on(tmp_path:
             await tx.many(
                 "sign_in_write",
                 [
-                    {"person": b"p", "network": str(number), "service": "imap", "first": 1, "told": told}
+                    {"person": b"p", "network": str(number), "service": "imap", "first": 1, "told": told, "seen": told}
                     for number, told in rows
                 ],
             )
@@ -99,6 +101,29 @@ def test_a_step_looks_at_a_bounded_number_of_rows_and_the_next_goes_on(tmp_path:
         keeper = janitor(line)
         assert await keeper.sweep(line.now) == 0
         assert await keeper.sweep(line.now) == 5
+
+    play(tmp_path, scenario)
+
+
+def login(ip: str) -> Event:
+    return event("Login", client_ip=ip, user=ANN)
+
+
+def test_a_network_that_is_used_is_never_new_again(tmp_path: Path) -> None:
+    """Only one nobody has signed in from for half a year is forgotten."""
+
+    async def scenario(line: Pipeline) -> None:
+        keeper = janitor(line)
+        await line.known(ANN)
+        for after in range(0, 401, 10):
+            line.now = NOON + timedelta(days=after)
+            home = login("203.0.113.7")
+            await line.report(*(msgspec.structs.replace(one, timestamp=line.now) for one in [home, home]))
+            if not after:
+                await line.report(login("198.51.100.7"))
+            await line.run(5)
+            await swept(line, keeper)
+        assert line.rows("select network, told from sign_in") == [("203.0.113.0/24", micros(NOON))]
 
     play(tmp_path, scenario)
 

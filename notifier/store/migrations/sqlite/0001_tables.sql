@@ -356,12 +356,14 @@ create table quota_state(
   unique(owner, root, resource)
 );
 
+-- `seen`: the last time, to about a day. A network that is used is never forgotten.
 create table sign_in(
   person blob not null,
   network text not null,
   service text not null,
   first integer not null,
   told integer not null,
+  seen integer not null,
   unique(person, network, service)
 );
 

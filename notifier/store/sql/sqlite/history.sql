@@ -57,7 +57,7 @@ from mailbox m join item_place p on p.mailbox = m.id and p.person = :person join
 where m.owner = :person and i.event <> 0 and i.seq > :after order by i.seq limit :limit
 
 -- name: history_sign_ins
-select network, service, first, told from sign_in where person = :person order by first limit :limit
+select network, service, first, told, seen from sign_in where person = :person order by first limit :limit
 
 -- name: letter_page
 -- Dead letters (6), or what nobody knows the fate of (7): notification_letter serves both.

@@ -49,7 +49,7 @@ select rowid, at from provider_ref where rowid > :after order by rowid limit :li
 delete from provider_ref where rowid = :row returning 1
 
 -- name: walk_sign_in
-select rowid, max(first, told) from sign_in where rowid > :after order by rowid limit :limit
+select rowid, seen from sign_in where rowid > :after order by rowid limit :limit
 
 -- name: purge_sign_in
 delete from sign_in where rowid = :row returning 1

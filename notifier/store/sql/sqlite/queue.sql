@@ -344,11 +344,11 @@ on conflict(owner, root, resource) do update set level = excluded.level, told = 
   maximum = excluded.maximum
 
 -- name: sign_in_read
-select network, service, first, told from sign_in where person = :person and (network = :network or network = :admin)
+select network, service, first, told, seen from sign_in where person = :person and (network = :network or network = :admin)
 
 -- name: sign_in_write
-insert into sign_in(person, network, service, first, told) values (:person, :network, :service, :first, :told)
-on conflict(person, network, service) do update set told = excluded.told
+insert into sign_in(person, network, service, first, told, seen) values (:person, :network, :service, :first, :told, :seen)
+on conflict(person, network, service) do update set told = excluded.told, seen = max(seen, excluded.seen)
 
 -- name: slot_claim
 insert into digest_slot(person, name, due, state, notification) values (:person, :name, :due, :state, :notification)
