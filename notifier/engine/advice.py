@@ -116,6 +116,10 @@ def _required(saved: Saved) -> Iterator[Advice]:
 
 def _digest(saved: Saved) -> Iterator[Advice]:
     digest, consequence = saved.effective.digest, "what moves to the digest is only in your history"
+    if saved.document.digest is not None and saved.document.digest.skip_read is False:
+        yield Advice(
+            "/digest/skip_read", "«false» changes nothing in this release: the digest lists only what is unread"
+        )
     if not digest.enabled:
         yield Advice("/digest/enabled", f"the digest is switched off: {consequence}")
     elif Medium.EMAIL not in saved.effective.media:

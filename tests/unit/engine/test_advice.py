@@ -120,6 +120,11 @@ def test_a_digest_that_reaches_nobody_is_named(user: dict[str, Any], contacts: t
     assert "only in your history" in said(user, contacts=contacts)[at]
 
 
+def test_a_digest_of_what_was_read_is_not_there_yet() -> None:
+    assert "lists only what is unread" in said({"digest": {"skip_read": False}})["/digest/skip_read"]
+    assert said({"digest": {"skip_read": True}}) == {}
+
+
 WEEK = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
