@@ -123,8 +123,8 @@ async def _write(
     ]
     written = iter(await queue.enqueue_all(tx, planned, now))
     queued = [[new for _ in found.planned if (new := next(written)) is not None] for found in concluded]
-    for found in concluded:
-        await _remember(tx, found, now)
+    for found, fresh in zip(concluded, queued, strict=True):
+        await _remember(tx, found, fresh, now)
     await _keep(tx, concluded, items)
     for found in concluded:
         if found.changes:
@@ -140,8 +140,8 @@ async def _open(tx: Transaction, concluded: Sequence[Conclusion]) -> list[int]:
     return [0 if found.opening is None else next(opened) for found in concluded]
 
 
-async def _remember(tx: Transaction, found: Conclusion, now: datetime) -> None:
-    """Quota levels, sign-ins and the counters of caps."""
+async def _remember(tx: Transaction, found: Conclusion, new: Sequence[Notification], now: datetime) -> None:
+    """Quota levels, sign-ins and the counters of caps: a mail that is new, so that a summary counts once."""
     person, verdict = found.recipient.id, found.verdict
     for quota in (part.quota for part in verdict.parts if part.quota is not None):
         await _no_more_full(tx, person, quota, now)
@@ -169,7 +169,7 @@ async def _remember(tx: Transaction, found: Conclusion, now: datetime) -> None:
                 "seen": micros(sign_in.seen or sign_in.told or sign_in.first),
             },
         )
-    if any(notification.medium is Medium.EMAIL for notification in found.planned):
+    if any(notification.medium is Medium.EMAIL for notification in new):
         await counters.add(tx, [person], INSTANT_MAIL, now)
 
 

@@ -304,6 +304,22 @@ def test_what_a_cap_moved_there_stays_and_is_never_mailed_at_once(tmp_path: Path
     playing(tmp_path, scenario)
 
 
+def test_what_was_held_counts_for_the_cap_as_the_one_mail_it_becomes(tmp_path: Path) -> None:
+    rows = [{"from": "11:00", "to": "12:30"}]
+    held = [{"window": "noon", "channels": {"email": "hold"}}]
+    quiet = INSTANT | {"windows": {"noon": {"rrule": rows}}, "quiet": held}
+
+    async def scenario(line: Pipeline) -> None:
+        await ann(line, quiet, *(mail(uid) for uid in range(1, 41)))
+        await line.run(31 * 60)
+        assert len(mails(line)) == 1
+        await line.report(mail(41, timestamp=line.now))
+        await line.run(60)
+        assert (len(mails(line)), line.one("select sum(n) from counter")) == (2, 2)
+
+    playing(tmp_path, scenario)
+
+
 def test_mailed_at_once_it_is_not_repeated(tmp_path: Path) -> None:
     """The push's cell says digest, the mail's at once."""
 
