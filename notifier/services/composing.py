@@ -22,7 +22,7 @@ from notifier.model.notification import Kind
 from notifier.model.preference import Medium, Privacy
 from notifier.model.recipient import Recipient
 from notifier.render import DigestMaterial, Material, Renderer
-from notifier.services.contents import Contents, contents, listed, take_marks
+from notifier.services.contents import Contents, contents, kept_back, listed, take_marks
 from notifier.services.last_check import Ready
 from notifier.store.database import Transaction
 
@@ -122,6 +122,8 @@ class Composer:
         recipient = ready.recipient
         wish = recipient.effective.digest
         found = await contents(tx, recipient)
+        if kept_back(found, recipient):
+            return None
         await take_marks(tx, found, recipient)
         if len(found) < max(1, wish.min_items):
             return None

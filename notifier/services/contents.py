@@ -1,7 +1,8 @@
 """What a digest lists: chosen in the commit that freezes it when it is handed over, and before by the same rules shown.
 
 Listed is what is still unread and still wanted there. What the wishes that hold now want in no digest any more is left
-out; only a digest that is sent takes its mark away, so that a wish that comes back in time brings it back.
+out. Its mark is taken away when the digest is sent, or has nothing to say; until then a wish that comes back brings it
+back, also where there is too little for a digest (`min_items`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     """Quota news and sign-ins."""
     left_out: tuple[tuple[Item, VerdictRecord], ...] = ()
     """Marked, and not wanted there any more: each with what was decided of it."""
+    hidden: bool = False
+    """So much is marked that not all of it was looked at."""
 
     def __len__(self) -> int:
         return len(self.items) + len(self.notices)
@@ -60,7 +63,13 @@ async def contents(tx: Transaction, recipient: Recipient) -> Contents:
         if len(rows) < PAGE:
             break
         after = rows[-1][0]
-    return Contents(items=tuple(items[:LISTED_MAX]), notices=tuple(notices), left_out=tuple(unwanted))
+    hidden = looked_at >= LOOKED_AT_MAX
+    return Contents(items=tuple(items[:LISTED_MAX]), notices=tuple(notices), left_out=tuple(unwanted), hidden=hidden)
+
+
+def kept_back(found: Contents, recipient: Recipient) -> bool:
+    """Whether all of it waits for the digest that has enough. Not what would hide for ever what stands behind it."""
+    return len(found) < recipient.effective.digest.min_items > 1 and not found.hidden
 
 
 async def take_marks(tx: Transaction, found: Contents, recipient: Recipient) -> None:

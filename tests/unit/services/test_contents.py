@@ -345,6 +345,40 @@ def test_what_is_left_out_hides_nothing_that_stands_behind_it(tmp_path: Path, mo
     playing(tmp_path, scenario)
 
 
+def test_what_too_few_keep_back_is_all_there_when_the_wish_comes_back(tmp_path: Path) -> None:
+    """`min_items` sends no digest: neither what is wanted nor what is not has stood in one."""
+
+    async def scenario(line: Pipeline) -> None:
+        few = {"digest": {"min_items": 5}}
+        listed = summary(message_id="<l@x.example>", subject="subject 99", bulk=True)
+        await ann(line, few, mail(1), mail(99, message=listed))
+        await line.wish(ANN, few | cells(email="off"))
+        assert await digest(line) == []
+        assert line.rows("select state from digest_slot") == [("empty",)]
+        await line.wish(ANN, {})
+        assert sorted(await digest(line, days=1)) == ["subject 1", "subject 99"]
+
+    playing(tmp_path, scenario)
+
+
+def test_what_too_few_keep_back_hides_nothing_that_stands_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not wanted makes room, once there is more of it than a digest looks at."""
+    monkeypatch.setattr(contents, "LOOKED_AT_MAX", 4)
+    monkeypatch.setattr(contents, "PAGE", 2)
+
+    async def scenario(line: Pipeline) -> None:
+        lists = [summary(message_id=f"<{uid}@l.example>", subject=f"subject {uid}", bulk=True) for uid in (98, 99)]
+        await ann(line, {}, *(mail(uid) for uid in range(1, 5)))
+        await line.report(*(mail(90 + at, message=letter) for at, letter in enumerate(lists)))
+        await line.wish(ANN, cells(email="off") | {"digest": {"min_items": 2}})
+        assert await digest(line) == []
+        assert sorted(await digest(line, days=1)) == ["subject 98", "subject 99"]
+
+    playing(tmp_path, scenario)
+
+
 def test_the_history_says_why_it_was_left_out(tmp_path: Path) -> None:
     async def scenario(line: Pipeline) -> None:
         await ann(line, {}, mail())
