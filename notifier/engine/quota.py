@@ -3,6 +3,9 @@
 RFC 5423 has no «nearly full»: warned (80 %) and soft (95 %) are worked out from the usage any event may carry. Exceeded
 comes from `QuotaExceed`, which means *refused* and repeats with every retry of the sender (§4.1), or from a usage at
 the limit. Each rise is told once, the return to ok once; everything else only moves the level.
+
+Reports overtake one another: one that happened before what changed the state last moves no level. What changes nothing
+is not written down (usage may ride on every event), so it overtakes nothing either; the next report puts it right.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from notifier.engine.ranges import event_time
 from notifier.model.event import QUOTAS, Event, EventType
 from notifier.model.item import QuotaLevel
 from notifier.model.notification import QuotaState, Reason, Step, Why
@@ -105,6 +109,10 @@ def _known(root: str, resource: str, states: Iterable[QuotaState]) -> QuotaState
 
 
 def _sight(event: Event, usage: Usage, old: QuotaState | None, received: datetime) -> Sighting:
+    occurred = event_time(event, received)
+    if old is not None and old.as_of is not None and occurred < old.as_of:
+        reason = _reason(Why.QUOTA_OVERTAKEN, old.level, usage)
+        return Sighting(state=old, changed=False, category="", reason=reason, usage=usage)
     before = old or QuotaState(root=event.quota_root, resource=usage.resource, level=QuotaLevel.OK)
     level = _level(event, usage, old, received)
     refused = received if _full(event, usage) else before.refused
@@ -116,10 +124,12 @@ def _sight(event: Event, usage: Usage, old: QuotaState | None, received: datetim
         told=received if told else _kept_told(before, level),
         refused=refused,
         maximum=usage.limit or before.maximum,
+        as_of=before.as_of,
     )
+    changed = state != old
     return Sighting(
-        state=state,
-        changed=state != old,
+        state=msgspec.structs.replace(state, as_of=occurred) if changed else state,
+        changed=changed,
         category=CATEGORIES[level].value if told else "",
         reason=_reason(why, level, usage),
         usage=usage,

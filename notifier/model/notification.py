@@ -197,6 +197,8 @@ class QuotaState(msgspec.Struct, frozen=True, kw_only=True):
     """The last QuotaExceed: exceeded ends 24 h after it at the latest."""
     maximum: int = 0
     """The limit last reported, in KiB or messages; 0 if none was."""
+    as_of: datetime | None = None
+    """When what changed it last happened: nothing older does."""
 
 
 class SignIn(msgspec.Struct, frozen=True, kw_only=True):

@@ -155,6 +155,7 @@ async def _remember(tx: Transaction, found: Conclusion, new: Sequence[Notificati
                 "told": micros(quota.told),
                 "refused": micros(quota.refused),
                 "maximum": quota.maximum,
+                "as_of": micros(quota.as_of),
             },
         )
     if (sign_in := verdict.sign_in) is not None:

@@ -131,6 +131,7 @@ async def known_quotas(tx: Transaction, event: Event, owner: bytes) -> tuple[Quo
             told=maybe_instant(row[3]),
             refused=maybe_instant(row[4]),
             maximum=row[5],
+            as_of=maybe_instant(row[6]),
         )
         for row in await tx.rows("quota_read", {"owner": owner})
     )

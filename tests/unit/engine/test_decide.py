@@ -513,7 +513,7 @@ def test_a_full_mailbox_is_told_by_push_and_mail() -> None:
     assert [type(on(found, medium)) for medium in Medium] == [Send, Suppress, Send]
     exceeded = QuotaLevel.EXCEEDED
     assert found.quota == QuotaState(
-        root="", resource="STORAGE", level=exceeded, told=NOON, refused=NOON, maximum=FULL.disk_quota or 0
+        root="", resource="STORAGE", level=exceeded, told=NOON, refused=NOON, maximum=FULL.disk_quota or 0, as_of=NOON
     )
 
 

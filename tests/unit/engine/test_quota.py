@@ -100,7 +100,7 @@ def test_the_first_sighting_only_sets_the_level(percent: int, level: QuotaLevel)
 
     assert (sighting.category, sighting.reason.why) == ("", Why.FIRST_SIGHT)
     assert sighting.changed
-    assert sighting.state == QuotaState(root="", resource="STORAGE", level=level, maximum=100)
+    assert sighting.state == QuotaState(root="", resource="STORAGE", level=level, maximum=100, as_of=NOON)
 
 
 def test_the_first_sighting_of_a_full_mailbox_is_told() -> None:
@@ -303,6 +303,28 @@ def test_falling_under_a_threshold_says_nothing_of_how_full_it_is() -> None:
 
     assert fell.reason.detail == {"level": "ok", "resource": "STORAGE"}
     assert rose.reason.detail == {"level": "soft", "resource": "STORAGE", "percent": 95}
+
+
+LATE = NOON - timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("late", [at(101, timestamp=LATE), at(50, "QuotaExceed", timestamp=LATE)])
+def test_what_happened_before_the_last_change_moves_no_level(late: Event) -> None:
+    (full,) = observe(at(100, "QuotaExceed", timestamp=NOON), (state(OK),), NOON)
+    (over,) = observe(at(10, "QuotaWithin", timestamp=NOON + timedelta(seconds=4)), (full.state,), NOON)
+    (found,) = observe(late, (over.state,), NOON + HOUR)
+
+    assert (full.category, over.category) == ("quota.exceeded", "quota.ok")
+    assert (found.category, found.state, found.changed) == ("", over.state, False)
+    assert found.reason.why is Why.QUOTA_OVERTAKEN
+
+
+def test_what_changes_nothing_is_not_written_down() -> None:
+    """Every mail may say how full its mailbox is."""
+    (first,) = observe(at(50), (), NOON)
+    (same,) = observe(at(51, timestamp=NOON + HOUR), (first.state,), NOON + HOUR)
+
+    assert (first.changed, same.changed, same.state) == (True, False, first.state)
 
 
 def test_two_resources_of_one_event_are_two_sightings() -> None:

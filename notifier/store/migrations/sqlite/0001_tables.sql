@@ -344,7 +344,7 @@ create table provider_ref(
   unique(provider, reference)
 );
 
--- `maximum`: the limit last reported, in KiB or messages; 0 if none was.
+-- `maximum`: the limit last reported, in KiB or messages; 0 if none was. `as_of`: when what changed the row last happened.
 create table quota_state(
   owner blob not null,
   root text not null,
@@ -353,6 +353,7 @@ create table quota_state(
   told integer not null,
   refused integer not null,
   maximum integer not null default 0,
+  as_of integer not null default 0,
   unique(owner, root, resource)
 );
 

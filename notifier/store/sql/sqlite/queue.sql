@@ -335,13 +335,13 @@ on conflict(person, name, bucket) do update set n = n + 1
 select coalesce(sum(n), 0), :person from counter where person = :person and name = :name and bucket >= :since
 
 -- name: quota_read
-select root, resource, level, told, refused, maximum from quota_state where owner = :owner
+select root, resource, level, told, refused, maximum, as_of from quota_state where owner = :owner
 
 -- name: quota_write
-insert into quota_state(owner, root, resource, level, told, refused, maximum)
-values (:owner, :root, :resource, :level, :told, :refused, :maximum)
+insert into quota_state(owner, root, resource, level, told, refused, maximum, as_of)
+values (:owner, :root, :resource, :level, :told, :refused, :maximum, :as_of)
 on conflict(owner, root, resource) do update set level = excluded.level, told = excluded.told, refused = excluded.refused,
-  maximum = excluded.maximum
+  maximum = excluded.maximum, as_of = excluded.as_of
 
 -- name: sign_in_read
 select network, service, first, told, seen from sign_in where person = :person and (network = :network or network = :admin)
