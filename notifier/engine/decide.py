@@ -22,7 +22,7 @@ from notifier.engine.exclude import objection
 from notifier.engine.media import on_medium
 from notifier.engine.reach import SECURITY
 from notifier.engine.wish import Case
-from notifier.model.event import ARRIVALS, QUOTAS, Event, EventType, Received
+from notifier.model.event import ARRIVALS, QUOTAS, EventType, Received
 from notifier.model.notification import (
     Arrival,
     Decision,
@@ -54,35 +54,27 @@ def decide(received: Received, recipient: Recipient, facts: Facts, now: datetime
     rode on another event stand in `also`. What could reach nobody has the reason UNREACHABLE: the operator's alarm.
     """
     event = received.event
-    stranger = _recipient(event, recipient)
+    nobody = None if event.owner else Reason(Step.RECIPIENT, Why.NO_OWNER)
     if event.type in ARRIVALS:
-        verdict = _arrived(received, recipient, facts, now, stranger)
+        verdict = _arrived(received, recipient, facts, now, nobody)
     elif event.type is EventType.LOGIN:
-        verdict = _signed_in(received, recipient, facts, now, stranger)
+        verdict = _signed_in(received, recipient, facts, now, nobody)
     elif event.type in QUOTAS:
-        first, *others = _quotas(received, recipient, facts, now, stranger)
+        first, *others = _quotas(received, recipient, facts, now, nobody)
         return msgspec.structs.replace(first, also=tuple(others)) if others else first
     else:
         verdict = Verdict(reasons=(Reason(Step.CATEGORY, Why.STATE_ONLY, {"event": event.name[:64]}),))
     if event.disk_used is None and event.max_messages is None and event.quota_percent is None:
         return verdict
-    riding = [news for news in _quotas(received, recipient, facts, now, stranger) if news.quota or news.category]
+    riding = [news for news in _quotas(received, recipient, facts, now, nobody) if news.quota or news.category]
     return msgspec.structs.replace(verdict, also=tuple(riding)) if riding else verdict
 
 
-def _recipient(event: Event, recipient: Recipient) -> Reason | None:
-    if not event.owner:
-        return Reason(Step.RECIPIENT, Why.NO_OWNER)
-    if not recipient.rev and not recipient.devices and not recipient.contacts:
-        return Reason(Step.RECIPIENT, Why.UNKNOWN_USER)
-    return None
-
-
-def _arrived(received: Received, recipient: Recipient, facts: Facts, now: datetime, stranger: Reason | None) -> Verdict:
+def _arrived(received: Received, recipient: Recipient, facts: Facts, now: datetime, nobody: Reason | None) -> Verdict:
     """A message: excluded by the first step that says so, else told by its category's row."""
     message = received.event.message
     category, reasons = categorise(message)
-    against = stranger or objection(received, recipient, facts)
+    against = nobody or objection(received, recipient, facts)
     if against is not None:
         return Verdict(category=category, reasons=(against,), decisions=(Suppress(reasons=(against,)),))
     case = Case(
@@ -127,11 +119,9 @@ def _is_stale(decision: Decision) -> bool:
     return isinstance(decision, Suppress) and any(reason.why is Why.STALE for reason in decision.reasons)
 
 
-def _signed_in(
-    received: Received, recipient: Recipient, facts: Facts, now: datetime, stranger: Reason | None
-) -> Verdict:
-    if stranger is not None:
-        return _silent(stranger)
+def _signed_in(received: Received, recipient: Recipient, facts: Facts, now: datetime, nobody: Reason | None) -> Verdict:
+    if nobody is not None:
+        return _silent(nobody)
     judged = signin.judge(received.event, facts, received.received)
     if not judged.told:
         return _silent(judged.reason, sign_in=judged.remember)
@@ -140,12 +130,12 @@ def _signed_in(
 
 
 def _quotas(
-    received: Received, recipient: Recipient, facts: Facts, now: datetime, stranger: Reason | None
+    received: Received, recipient: Recipient, facts: Facts, now: datetime, nobody: Reason | None
 ) -> Iterable[Verdict]:
     """One verdict a resource. The level is kept also where nobody is told."""
     for seen in quota.observe(received.event, facts.quotas, received.received, again=facts.again):
-        if stranger is not None:
-            yield _silent(stranger)
+        if nobody is not None:
+            yield _silent(nobody)
         elif not seen.category:
             yield _silent(seen.reason, state=seen.state if seen.changed else None)
         else:

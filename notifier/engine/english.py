@@ -10,7 +10,6 @@ from notifier.model.notification import Why
 
 ENGLISH: Final = Language(
     whys={
-        Why.UNKNOWN_USER: "Nobody of this name has a device, a contact or wishes of their own.",
         Why.NO_OWNER: "The event concerns no person's mailbox.",
         Why.DUPLICATE: "This message was reported before.",
         Why.COLLAPSED: "The same message was delivered twice; the first one counts.",

@@ -10,7 +10,6 @@ from notifier.model.notification import Why
 
 GERMAN: Final = Language(
     whys={
-        Why.UNKNOWN_USER: "Niemand dieses Namens hat ein Gerät, einen Kontakt oder eigene Wünsche.",
         Why.NO_OWNER: "Das Ereignis betrifft kein persönliches Postfach.",
         Why.DUPLICATE: "Diese Nachricht wurde schon einmal gemeldet.",
         Why.COLLAPSED: "Dieselbe Nachricht wurde zweimal zugestellt; die erste zählt.",

@@ -40,7 +40,6 @@ class Step(StrEnum):
 class Why(StrEnum):
     """Every reason there is; `engine.explain` has its sentence. Values are stored: add, never rename."""
 
-    UNKNOWN_USER = "unknown_user"
     NO_OWNER = "no_owner"
     DUPLICATE = "duplicate"
     COLLAPSED = "collapsed"

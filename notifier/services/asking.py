@@ -83,7 +83,7 @@ async def pending_digest(database: Database, people: People, person: bytes) -> t
 
 
 def _stranger(people: People, person: bytes, name: str) -> Recipient:
-    return Recipient(id=person, name=name, effective=people.resolve(b"", 0), rev=1)
+    return Recipient(id=person, name=name, effective=people.resolve(b"", 0))
 
 
 def _item(event: Event, person: bytes, at: datetime) -> Item:

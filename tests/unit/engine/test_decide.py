@@ -154,12 +154,6 @@ def test_other_mailboxes_are_worth_news(use: str) -> None:
     assert isinstance(on(verdict(event(special_use=use, mailbox="Work")), PUSH), Send)
 
 
-def test_nobody_hears_of_it_who_has_no_device_contact_or_wishes() -> None:
-    found = verdict(who=recipient(devices=(), contacts=(), rev=0))
-
-    assert why_of(found) == Why.UNKNOWN_USER
-
-
 def test_an_append_by_the_owner_is_his_own_act() -> None:
     assert why_of(verdict(event("MessageAppend", actor=ANN))) == Why.OWN_ACT
 
