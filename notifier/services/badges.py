@@ -49,8 +49,10 @@ async def count(
     counted = {person.id: person.effective.badge_mailboxes for person in people}
     names = [{"owner": person, "name": name} for person, mailboxes in counted.items() for name in mailboxes]
     counts: dict[bytes, dict[str, list[int]]] = {}
-    for owner, name, unseen in await tx.many("mailbox_unseen", names):
+    rows = await tx.many("mailbox_unseen", names)
+    for owner, name, unseen, *_ in rows:
         counts.setdefault(owner, {}).setdefault(name, []).append(unseen)
+    await tx.many("mailbox_counts", [{"id": id} for *_, id, deleted in rows if deleted])
     parts = [
         {"person": person, "unseen": _kept(badge.part(mailboxes, counts.get(person, {})))}
         for person, mailboxes in counted.items()

@@ -15,8 +15,10 @@ from notifier.model.event import Event
 from notifier.model.instant import micros
 from notifier.model.message import Push, PushKind
 from notifier.model.notification import Accepted
+from notifier.services.janitor import Janitor, Retention
 from notifier.services.undo_attempts import Done, attempt_of, settle_undo
 from notifier.store.database import Transaction
+from notifier.telemetry import Metrics
 from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import GRACE, PUSH, Pipeline, phone_of, play
 
@@ -190,6 +192,23 @@ def test_it_counts(tmp_path: Path, case: str) -> None:
         await line.run(5)
         number = await owed(line) or [sent(line)]
         assert expected < 0 or number == [expected], "by itself or with the alert"
+
+    play(tmp_path, scenario, wishes=BOTH)
+
+
+def test_a_mailbox_that_is_gone_counts_nothing_also_when_late_reports_of_it_are_over(tmp_path: Path) -> None:
+    """Only one that no badge counts is forgotten."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.people.devices.register(person_id(ANN), ANN, phone_of(ANN), b"", NOON)
+        await told(line, counted(3), counted(2, "Work"), counted(1, "Job"), gone("Work"), gone("Job"))
+        line.now += timedelta(days=30)
+        keeper = Janitor(line.database, Retention(), Metrics())
+        while await keeper.sweep(line.now):
+            pass
+        assert line.rows("select name from mailbox order by name") == [("INBOX",), ("Work",)]
+        await told(line, counted(4))
+        assert unseen(line) == 4
 
     play(tmp_path, scenario, wishes=BOTH)
 

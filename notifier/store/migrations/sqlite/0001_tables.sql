@@ -84,6 +84,7 @@ create table layer(
 -- `renewed`, `created`: when a report showed that it is another mailbox under the old name, and when a MailboxCreate came
 -- that did not name its UIDVALIDITY; of an INBOX the two together mean another owner (`services.new_owner`), and are 0 again.
 -- `appended`: when the last appends came, 8 bytes each, oldest first.
+-- `counts`: it was deleted while a badge counted it. Its row stays, or the 0 it counts would become unknown.
 create table mailbox(
   id integer primary key autoincrement,
   store text not null,
@@ -102,6 +103,7 @@ create table mailbox(
   renewed integer not null default 0,
   created integer not null default 0,
   appended blob not null default x'',
+  counts integer not null default 0,
   unique(store, owner, name)
 );
 create index mailbox_owner on mailbox(owner, name);

@@ -222,8 +222,12 @@ update mailbox set created = case when created <= :until then 0 else created end
   renewed = case when renewed <= :until then 0 else renewed end where id = :id
 
 -- name: mailbox_unseen
--- Of each store that has one; in one that is deleted nothing is unread.
-select owner, name, case when deleted > 0 then 0 else unseen end from mailbox where owner = :owner and name = :name
+-- Of each store that has one; in one that is deleted nothing is unread. The last: whether that is to be remembered.
+select owner, name, case when deleted > 0 then 0 else unseen end, id, deleted > 0 and counts = 0
+from mailbox where owner = :owner and name = :name
+
+-- name: mailbox_counts
+update mailbox set counts = 1 where id = :id
 
 -- name: item_notifications
 -- What hangs on an item: waiting, in a sender's hands, or ended within the week where a phone may show it. That may also be

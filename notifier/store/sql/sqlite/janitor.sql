@@ -65,9 +65,9 @@ delete from counter where rowid = :row returning 1
 select id, case when deleted > 0 then deleted else 9223372036854775807 end from mailbox where id > :after order by id limit :limit
 
 -- name: purge_mailbox
--- Not while anything hangs on it, nor if there is one of that name again. Events and old names do not: they find it by
--- its name, or find none.
-delete from mailbox where id = :row and deleted > 0
+-- Not while anything hangs on it (its owner's badge, too), nor if there is one of that name again. Events and old names do
+-- not: they find it by its name, or find none.
+delete from mailbox where id = :row and deleted > 0 and counts = 0
   and not exists (select 1 from item_place p where p.mailbox = mailbox.id)
   and not exists (select 1 from seen_range r where r.mailbox = mailbox.id) returning 1
 
