@@ -4,8 +4,8 @@ RFC 5423 has no «nearly full»: warned (80 %) and soft (95 %) are worked out fr
 comes from `QuotaExceed`, which means *refused* and repeats with every retry of the sender (§4.1), or from a usage at
 the limit. Each rise is told once, the return to ok once; everything else only moves the level.
 
-Reports overtake one another: one that happened before what changed the state last moves no level. What changes nothing
-is not written down (usage may ride on every event), so it overtakes nothing either; the next report puts it right.
+Reports overtake one another: one that happened well before what changed the state last moves no level. What changes
+nothing is not written down (usage may ride on every event), so it overtakes nothing; the next report puts it right.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ EXCEEDED_ENDS_PERCENT: Final = 90
 REFUSAL_LASTS: Final = timedelta(hours=24)
 """Exceeded ends this long after the last refusal: Cyrus refuses at 19 of 20 and may never say QuotaWithin."""
 REMIND_EVERY: Final = timedelta(hours=24)
+CLOCKS_APART_MAX: Final = timedelta(minutes=1)
+"""Reporters have clocks of their own, and some name whole seconds: what is so close together counts as it comes."""
 
 CATEGORIES: Final = {
     QuotaLevel.OK: Category.QUOTA_OK,
@@ -110,7 +112,7 @@ def _known(root: str, resource: str, states: Iterable[QuotaState]) -> QuotaState
 
 def _sight(event: Event, usage: Usage, old: QuotaState | None, received: datetime) -> Sighting:
     occurred = event_time(event, received)
-    if old is not None and old.as_of is not None and occurred < old.as_of:
+    if old is not None and old.as_of is not None and occurred < old.as_of - CLOCKS_APART_MAX:
         reason = _reason(Why.QUOTA_OVERTAKEN, old.level, usage)
         return Sighting(state=old, changed=False, category="", reason=reason, usage=usage)
     before = old or QuotaState(root=event.quota_root, resource=usage.resource, level=QuotaLevel.OK)
