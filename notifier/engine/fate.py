@@ -129,6 +129,8 @@ def fate_of(
         # Of a message that was read and is gone by now, the moment of the reading is not kept.
         word, back = ("taken_back", item.ended) if item.state is ItemState.SEEN else ("taken_back_since", None)
         cause = item.cause
+    if word == "sent" and item is None and notification.retracted:
+        word = "taken_back_since"
     return Fate(
         word=word,
         medium=notification.medium.value,

@@ -166,6 +166,8 @@ async def retract_full(
         if row[8] in categories and msgspec.json.decode(row[9]).get("resource", resource) == resource
     ]
     await _retract(tx, rows, Cause.QUOTA_OK, now, shown)
+    told = [{"seq": row[0], "cause": Cause.QUOTA_OK.value} for row in rows]
+    await tx.many("notification_taken_back", told)
     return shown
 
 

@@ -345,3 +345,19 @@ def test_a_mail_that_may_have_arrived_is_not_said_to_have_been_taken_back(tmp_pa
         assert said == ("unknown", "handed over at 13:00, but nobody knows whether it arrived")
 
     run(tmp_path, scene, lambda message: UnknownOutcome("lost_after_dot"))
+
+
+def test_what_said_full_is_told_as_taken_back_once_there_is_room(tmp_path: Path) -> None:
+    async def scene(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(event("QuotaExceed", disk_used=100, disk_quota=100, timestamp=line.now))
+        await line.run(1)
+        assert await told(line, "Push") == ("sent", "sent at 13:00")
+        later = line.now + timedelta(minutes=1)
+        await line.report(event("QuotaWithin", disk_used=10, disk_quota=100, timestamp=later))
+        await line.run(120)
+        said = "sent at 13:00, taken back since: there was room in the mailbox again"
+        assert await told(line, "Push") == ("sent", said)
+        assert (await told(line, "Push", "de"))[1].endswith("inzwischen zurückgenommen: im Postfach war wieder Platz")
+
+    run(tmp_path, scene)

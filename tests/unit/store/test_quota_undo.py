@@ -55,7 +55,7 @@ def test_what_is_shown_is_dismissed_once(tmp_path: Path) -> None:
         shown = await full(line, STORAGE)
         await line.report(quota("QuotaWithin", 1, **ROOM))
         await line.run(1)
-        assert (owed(line), standing(line)) == (shown, [(State.ACCEPTED, "")])
+        assert (owed(line), standing(line)) == (shown, [(State.ACCEPTED, Cause.QUOTA_OK)])
         assert line.one("select badge from undo") == 0, "no message was read"
 
     play(tmp_path, scenario)

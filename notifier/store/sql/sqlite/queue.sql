@@ -69,6 +69,10 @@ update notification set retracted = 1, cause = :cause where seq = :seq and state
 -- What was read meanwhile is retracted, whatever else was done with it.
 update notification set retracted = 2, cause = :cause where seq = :seq and state in (1, 2) and retracted = 0
 
+-- name: notification_taken_back
+-- Nothing of its mailbox's is left by which its history could tell that its device was told to take it back.
+update notification set retracted = 1, cause = :cause where seq = :seq and state = 3
+
 -- name: notification_walk
 -- One person's waiting rows in the order they were made: each state is read along notification_person and the three are
 -- merged, so that nothing is sorted and no row beyond the limit is looked at.
@@ -248,7 +252,7 @@ select n.seq, n.id, n.state, n.medium, n.target, 0,
     and r.outcome not in ('unknown_outcome', 'lapsed')),
   n.repeats, n.category, n.params
 from notification n where n.person = :person and n.category in ('quota.warning', 'quota.exceeded')
-and (n.state in (0, 1, 2) or (n.medium = 'push' and n.ended > :shown_since))
+and (n.state in (0, 1, 2) or (n.medium = 'push' and n.retracted = 0 and n.ended > :shown_since))
 
 -- name: receipt_write
 insert into receipt(notification, attempt, at, outcome, code) values (:notification, :attempt, :at, :outcome, :code)
