@@ -119,8 +119,8 @@ select n.seq, n.id, n.state, n.medium, n.target,
     and (n.shown or not exists (
       select 1 from told t where t.notification = l.notification and t.item = l.item))),
   n.shown, n.repeats
-from (select seq, id, state, medium, target, repeats, state in (3, 7) or attempt > (select count(*) from receipt r
-  where r.notification = notification.seq and r.outcome not in ('unknown_outcome', 'lapsed')) as shown
+from (select seq, id, state, medium, target, repeats, state in (3, 7) or attempt > (
+    select count(*) from answered a where a.notification = notification.seq) as shown
   from notification where seq = :seq) n
 
 -- name: notification_heir
@@ -157,8 +157,8 @@ update notification set next_at = 0 where seq in (
 select n.seq, n.retracted, n.rev = p.rev and n.layer_rev = :layer_rev, p.rev, coalesce(
   (select case when min(b.unseen) < 0 then -1 else sum(b.unseen) end from binding b join person o on o.id = b.person
     where b.device = n.target and b.since > o.suspended_at), -1),
-  n.attempt, case when n.attempt > 1 then n.attempt - 1 > (select count(*) from receipt r where r.notification = n.seq
-    and r.outcome not in ('unknown_outcome', 'lapsed')) else 0 end
+  n.attempt, case when n.attempt > 1
+    then n.attempt - 1 > (select count(*) from answered a where a.notification = n.seq) else 0 end
 from notification n left join person p on p.id = n.person
 where n.seq = :seq and n.attempt = :attempt and n.state = 1 and n.next_at > :now
 
@@ -241,15 +241,13 @@ select count(*), coalesce(sum(late), 0), coalesce(min(case when late then since 
 
 -- name: notification_doubts
 -- How many more attempts than answers that say what became of one.
-select n.attempt - (select count(*) from receipt r
-  where r.notification = n.seq and r.outcome not in ('unknown_outcome', 'lapsed')) from notification n where n.seq = :seq
+select n.attempt - (select count(*) from answered a where a.notification = n.seq) from notification n where n.seq = :seq
 
 -- name: quota_notifications
 -- What says that a mailbox is full, with the columns of `notification_standing` and its category and parameters. `category in`
 -- is how SQLite recognises the partial index.
 select n.seq, n.id, n.state, n.medium, n.target, 0,
-  n.state in (3, 7) or n.attempt > (select count(*) from receipt r where r.notification = n.seq
-    and r.outcome not in ('unknown_outcome', 'lapsed')),
+  n.state in (3, 7) or n.attempt > (select count(*) from answered a where a.notification = n.seq),
   n.repeats, n.category, n.params
 from notification n where n.person = :person and n.category in ('quota.warning', 'quota.exceeded')
 and (n.state in (0, 1, 2) or (n.medium = 'push' and n.retracted = 0 and n.ended > :shown_since))
