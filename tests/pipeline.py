@@ -38,6 +38,7 @@ from notifier.services.composing import Composer, Sending
 from notifier.services.dispatcher import Dispatcher
 from notifier.services.facts import Settings
 from notifier.services.sender import Sender
+from notifier.store import queue
 from notifier.store.contacts import contact_id
 from notifier.store.devices import device_id
 from notifier.store.journal import Appended, Journal, Stored
@@ -302,7 +303,7 @@ async def pipeline(
                 made.now = now
                 database.on_rollback = made.people.forget_cached
                 made.start(group)
-                await made.database.transact(lambda tx: tx.rows("queue_lapse_all", {}))
+                await made.database.transact(queue.lapse_all)
                 await made.journal.open(now)
                 yield made
             finally:

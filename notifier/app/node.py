@@ -36,6 +36,7 @@ from notifier.services.janitor import Janitor
 from notifier.services.overdue import Overdue
 from notifier.services.sender import Sender
 from notifier.services.undoer import Undoer, forget_unserved, share_of
+from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.devices import device_id
 from notifier.store.history import History
@@ -163,7 +164,7 @@ class Node:
 
         async def lapse(tx: Transaction) -> None:
             # The lock on the file proves that nobody else lives: every lease ends.
-            await tx.rows("queue_lapse_all", {})
+            await queue.lapse_all(tx)
             await tx.rows("undo_lapse_all", {})
 
         await self.database.transact(lapse)

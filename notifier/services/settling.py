@@ -90,7 +90,9 @@ async def _settle_one(
     found = Queued(notification=current, event=one.ready.queued.event)
     await write_settlement(tx, found, settlement, people, now, contact=one.ready.contact, device=one.ready.device)
     if settlement.state is State.ACCEPTED and one.ready.device is not None:
-        await tx.rows("device_ok", _device_ok(one))
+        await _took(tx, [one], now)
+    if isinstance(one.outcome, UnknownOutcome):
+        await _perhaps_took(tx, one, settlement.next_at)
     waits = settlement.state is State.AVAILABLE or settlement.cause is Cause.SUPERSEDED  # or the one that took its time
     return settlement.next_at if waits else None
 
@@ -133,13 +135,28 @@ async def _settle_plain(
         receipts.append(_receipt(one.ready.notification, settlement, now))
         lines.append(_line(one.ready.notification, settlement))
     await tx.many("receipt_write", receipts)
-    await tx.many("device_ok", [_device_ok(one) for one in plain])
+    await _took(tx, plain, now)
     say_all(__name__, "settled", lines)
     return {_attempt(one) for one in plain}
 
 
 def _attempt(one: Finished) -> Attempt:
     return one.ready.notification.seq, one.ready.notification.attempt
+
+
+async def _took(tx: Transaction, accepted: Sequence[Finished], now: datetime) -> None:
+    """The devices show it from now on. Where the count has changed while it was under way, a badge follows."""
+    for device, changed in await tx.many("device_ok", [_device_ok(one) for one in accepted]):
+        if changed:
+            await queue.dismiss(tx, device, (), now + badges.INTERVAL, badge=True)
+
+
+async def _perhaps_took(tx: Transaction, lost: Finished, again: datetime) -> None:
+    """Nobody knows whether the device shows its number. It is told one again, unless the repeat has said it by then."""
+    device = lost.ready.device
+    if device is not None and lost.ready.badge is not None:
+        await tx.rows("device_badge_doubted", {"id": device.id})
+        await queue.dismiss(tx, device.id, (), again + badges.INTERVAL, badge=True)
 
 
 def _device_ok(one: Finished) -> dict[str, object]:

@@ -5,8 +5,9 @@ channel may have in flight and the sender's breaker: a provider in trouble delay
 for it burns no try. (One lane for all, with a claim per route, would need the same parts and a list of breakers.)
 
 A dismissal is a background push with ids and, where these are too many, a mark per mailbox; a badge is sent when the
-sum differs from what the device was last told, and once more when it falls to 0. Both may come twice: a row that was
-claimed by a process that died is claimed again. What is added to a row while its push is under way stays.
+sum differs from what the device was last told, or nobody knows what that was (an alert had no answer), and once
+more when it falls to 0. Both may come twice: a row that was claimed by a process that died is claimed again. What is
+added to a row while its push is under way stays.
 """
 
 from __future__ import annotations

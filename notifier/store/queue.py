@@ -189,6 +189,13 @@ async def _retract(
             shown.setdefault(target, []).append(str(UUID(bytes=wire_id)))
 
 
+async def lapse_all(tx: Transaction) -> None:
+    """Whoever held the queue before is dead: every lease ends, and a push in its hands may have been shown, with its
+    number. Doing it again changes nothing."""
+    await tx.rows("queue_lapse_badges", {})
+    await tx.rows("queue_lapse_all", {})
+
+
 async def doubts(tx: Transaction, seq: int) -> int:
     """How many attempts may have reached a screen and nobody knows: their answers were lost, or their sender. One that
     is under way counts."""

@@ -150,6 +150,11 @@ from notification where route = :route and state = 2 and next_at <= :now limit :
 update notification set next_at = 0 where seq in (
   select seq from notification where state in (0, 1, 2) and state in (1, 2))
 
+-- name: queue_lapse_badges
+-- Pushes in a sender's hands then may have left: nobody knows the number on these phones.
+update device set badge_sent = -1 where id in (
+  select target from notification where state in (0, 1, 2) and state = 1 and medium = 'push')
+
 -- name: queue_check
 -- Still this attempt's, still in its lease, not retracted, and planned under the revisions that hold now; then the number
 -- for the badge, of the accounts it belongs to (`device_unseen`): unknown (-1) if one of them is. A person who is gone has
@@ -325,6 +330,10 @@ select b.unseen from binding b join person p on p.id = b.person where b.device =
 
 -- name: device_badge
 select badge_sent, zero_due from device where id = :id
+
+-- name: device_badge_doubted
+-- What was last told may not be what it shows: the next number is sent whatever it is.
+update device set badge_sent = -1 where id = :id
 
 -- name: device_badge_sent
 update device set badge_sent = :badge, zero_due = :zero_due where id = :id
