@@ -37,6 +37,8 @@ ON_ITS_WAY = frozenset({State.CLAIMED, State.HANDING_OVER, State.ACCEPTED, State
 ID_BYTES = 16
 
 Reparse = Callable[[Stored], Event]
+Plan = Sequence[Notification] | None
+"""What an event wants now; None if nobody can say: its text is gone, or is read no more."""
 
 
 class Again(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,18 +51,21 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
     """When the pass began."""
     wanted: dict[bytes, Notification]
     """What has been planned so far, by id: a summary is joined, not written over, by its second event."""
-    planned: set[int]
+    planned: dict[int, Plan]
     """Events of this step, each planned once."""
 
 
-async def decide_again(tx: Transaction, again: Again, journal: int) -> None:
+async def decide_again(tx: Transaction, again: Again, journal: int) -> Plan:
     """One event, once a step, under the wishes that hold now; what it wants is added to `again.wanted`."""
-    if journal in again.planned:
-        return
-    again.planned.add(journal)
+    if journal not in again.planned:
+        again.planned[journal] = await _decide(tx, again, journal)
+    return again.planned[journal]
+
+
+async def _decide(tx: Transaction, again: Again, journal: int) -> Plan:
     received = await _received(tx, again, journal)
     if received is None:
-        return
+        return None
     item = await _item_of(tx, received, again.recipient.id)
     kept, reached = await _decided(tx, received, again.recipient.id)
     facts = await _facts(tx, again, received, item, kept, reached)
@@ -87,6 +92,7 @@ async def decide_again(tx: Transaction, again: Again, journal: int) -> None:
         await counters.add(tx, [again.recipient.id], INSTANT_MAIL, again.now)
     ids = dict.fromkeys([*(found.id for found in reached), *(notification.id for notification in planned)])
     await write_decision(tx, received, again.recipient.id, verdict, item_id, tuple(ids), again=True)
+    return planned
 
 
 def _where_it_was_moved(verdict: Verdict, kept: VerdictRecord) -> Verdict:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -79,7 +80,7 @@ async def replan_person(
         reparse=reparse,
         now=before.began,
         wanted=dict(before.wanted),
-        planned=set(),
+        planned={},
     )
     after = await _walk(tx, again, before, room, now)
     if after.row > after.until:
@@ -96,11 +97,12 @@ async def replan_person(
 
 
 async def _walk(tx: Transaction, again: Again, before: Pass, room: int, now: datetime) -> Pass:
-    """The next rows, each planned anew by every event that may want it; an alert none of them wants is cancelled."""
+    """The next rows, each planned anew by every event that may want it; an alert none of them wants is cancelled, and
+    what only some want goes on without the others' messages."""
     bounds = {"person": again.recipient.id, "from": before.row, "until": before.until, "limit": room}
     rows = await tx.rows("notification_walk", bounds) if before.row <= before.until else []
     place, summaries, full = before.until + 1, list(before.summaries), len(rows) == room
-    for seq, id, event, kind, state in rows:
+    for seq, id, event, kind, state, target, collapse in rows:
         if room <= 0:
             return _so_far(again, before, seq, 0, summaries)
         if kind not in OF_WISHES:
@@ -108,7 +110,7 @@ async def _walk(tx: Transaction, again: Again, before: Pass, room: int, now: dat
             room -= 1
             continue
         after = before.item if seq == before.row else 0
-        met, last = await _plan_row(tx, again, seq, event, after, room)
+        met, last = await _plan_row(tx, again, Waiting(seq, id, target, collapse), event, after, room)
         if last:
             return _so_far(again, before, seq, last, summaries, id)
         room -= met
@@ -135,16 +137,37 @@ def _summaries(again: Again) -> dict[bytes, Notification]:
     return {id: one for id, one in again.wanted.items() if one.kind is Kind.SUMMARY}
 
 
-async def _plan_row(tx: Transaction, again: Again, seq: int, event: int, after: int, room: int) -> tuple[int, int]:
-    """The events of the open items it stands for, after `after`; its own if it hangs on none (quota, sign-ins).
+class Waiting(NamedTuple):
+    """A row that is planned again."""
+
+    seq: int
+    id: bytes
+    target: bytes
+    collapse: bytes
+
+    def is_wanted(self, planned: Sequence[Notification]) -> bool:
+        """Whether an event wants it: as its own, or in the place of one of its own that this row took over."""
+        return any(
+            one.id.bytes == self.id or (self.collapse and (one.target, one.collapse) == (self.target, self.collapse))
+            for one in planned
+        )
+
+
+async def _plan_row(tx: Transaction, again: Again, row: Waiting, event: int, after: int, room: int) -> tuple[int, int]:
+    """The events of the open items it stands for, after `after`; its own if it hangs on none (quota, sign-ins). It
+    stands no more for those whose events do not want it.
 
     Returns how much of the room that took, and the last item if there are perhaps more.
     """
-    bounds = {"notification": seq, "after": after, "limit": room}
+    bounds = {"notification": row.seq, "after": after, "limit": room}
     links = await tx.rows("notification_stands_for", bounds)
-    events = [opened for _, opened, state in links if state == ItemState.OPEN]
-    for journal in events if links or after else [event]:
-        await decide_again(tx, again, journal)
+    for item, opened, state in links:
+        if state == ItemState.OPEN:
+            planned = await decide_again(tx, again, opened)
+            if planned is not None and not row.is_wanted(planned):
+                await tx.rows("notification_unlink", {"notification": row.seq, "item": item})
+    if not links and not after:
+        await decide_again(tx, again, event)
     return max(1, len(links)), links[-1][0] if len(links) == room else 0
 
 

@@ -17,8 +17,8 @@ from notifier.engine.fate import WAITING, Became, Fate, Listed, digested, fate_o
 from notifier.engine.packed import VerdictRecord, unpack
 from notifier.engine.plan import hangs_on_item
 from notifier.model.instant import EPOCH, instant, maybe_instant
-from notifier.model.item import Item, ItemState
-from notifier.model.notification import Notification, Receipt, SignIn, State
+from notifier.model.item import Cause, Item, ItemState
+from notifier.model.notification import Kind, Notification, Receipt, SignIn, State
 from notifier.model.preference import Medium
 from notifier.store.database import Database, Row, Transaction
 from notifier.store.items import item_of
@@ -257,13 +257,24 @@ async def _entry(tx: Transaction, person: bytes, row: Row) -> Entry:
         category=category,
         at=instant(at),
         verdict=verdict,
-        deliveries=tuple([await _counted(tx, delivery, own) for delivery in found if delivery is not None]),
+        deliveries=tuple([await _of_item(tx, delivery, own) for delivery in found if delivery is not None]),
         item=own,
         listed={
             **({"": await _listed(tx, items[0])} if items else {}),
             **{notice[4]: await _listed(tx, notice) for notice in await _notices(tx, person, journal, verdict)},
         },
     )
+
+
+async def _of_item(tx: Transaction, delivery: Delivery, item: Item | None) -> Delivery:
+    """As far as this message goes: its wishes may have changed, and a push waits or was sent without it."""
+    notification = delivery.notification
+    if item is not None and (notification.kind is Kind.SUMMARY or hangs_on_item(notification.category)):
+        link = {"notification": notification.seq, "item": item.id}
+        if not await tx.rows("history_link", link):
+            ended = msgspec.structs.replace(notification, state=State.CANCELLED, cause=Cause.WISHES_CHANGED)
+            return msgspec.structs.replace(delivery, notification=ended, receipts=())
+    return await _counted(tx, delivery, item)
 
 
 async def _counted(tx: Transaction, delivery: Delivery, item: Item | None) -> Delivery:

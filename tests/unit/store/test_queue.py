@@ -13,7 +13,7 @@ import pytest
 
 from notifier.engine.identity import person_id
 from notifier.engine.limits import INSTANT_MAILS_PER_HOUR_MAX
-from notifier.model.event import Event, UidSet
+from notifier.model.event import Address, Event, UidSet
 from notifier.model.instant import micros
 from notifier.model.item import Cause
 from notifier.model.message import Push
@@ -23,6 +23,7 @@ from notifier.services.overdue import Overdue
 from notifier.services.taking_back import silence
 from notifier.store import collapse, queue
 from notifier.store.database import Transaction
+from notifier.store.history import History
 from notifier.store.letters import Letters
 from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import PUSH, MemoryChannel, Pipeline, phone_of, play
@@ -1014,6 +1015,108 @@ def test_what_a_newer_push_took_over_survives_its_own_message(tmp_path: Path) ->
         assert [push.fields["uid"] for push in pushes(line.channels[PUSH])] == ["1"]
 
     play(tmp_path, scenario)
+
+
+LISTS = {"categories": {"mail.list": {"push": "instant"}}}
+NO_LISTS = {"categories": {"mail.list": {"push": "off"}}}
+
+
+def letter(uid: int, who: str, **fields: Any) -> Event:
+    """Of one conversation; Eve's come by a mailing list."""
+    headers = {"message_id": f"<{uid}@example.net>", "thread": "<lunch@example.net>", "bulk": who == "Eve"}
+    return mail(uid, message=summary(sender=Address(f"{who}@example.net", who), **headers), **fields)
+
+
+async def held(line: Pipeline) -> None:
+    await line.report(letter(1, "Bob"), letter(2, "Eve"))
+
+
+async def newer_took_over(line: Pipeline) -> None:
+    await line.report(letter(1, "Bob"))
+    await line.decide()
+    await line.report(letter(2, "Eve"))
+
+
+async def newer_took_the_unwanted_over(line: Pipeline) -> None:
+    await line.report(letter(1, "Eve"))
+    await line.decide()
+    await line.report(letter(2, "Bob"))
+
+
+GOES_ON: dict[str, tuple[Mapping[str, Any], Any]] = {
+    "in a summary": (QUIET, held),
+    "in a push that took another's place": ({}, newer_took_over),
+    "among what a push took over": ({}, newer_took_the_unwanted_over),
+}
+
+
+@pytest.mark.parametrize("case", GOES_ON)
+def test_what_is_wanted_no_more_is_not_told_with_what_still_is(tmp_path: Path, case: str) -> None:
+    deployment, happens = GOES_ON[case]
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.wish(ANN, LISTS)
+        await line.decide()
+        await happens(line)
+        await line.decide()
+        await line.wish(ANN, NO_LISTS)
+        await line.decide()
+        before = len(line.channels[PUSH].handed)
+        await line.run(3_600)
+        (push,) = pushes(line.channels[PUSH])[before:]
+        assert (push.title, "Eve" in push.body) == ("Bob", False)
+        history = await History(line.database).page(person_id(ANN), None, 20)
+        assert [entry.category for entry in history if entry.outcome == "sent"] == ["mail.new"]
+        await line.report(read(1), read(2))
+        await line.decide()
+        assert len(ids_to_dismiss(line)) == 1
+
+    play(tmp_path, scenario, wishes={"time_zone": "UTC", "timing": {"grace": "2s", "active_grace": "2s"}, **deployment})
+
+
+def test_in_the_place_of_one_that_failed_it_is_told_whatever_is_saved(tmp_path: Path) -> None:
+    """Bob's own push was under way when Eve's came and took it over; then it was refused for good."""
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await line.wish(ANN, LISTS)
+        await line.decide()
+        await line.report(letter(1, "Bob"))
+        await line.run(3, steps=1)
+        await line.report(letter(2, "Eve"))
+        await line.decide()
+        channel.answer = lambda message: Accepted()
+        channel.release(lambda message: BadMessage("413"))
+        await line.send()
+        await line.wish(ANN, LISTS | {"locale": "de"})
+        await line.decide()
+        await line.run(3)
+        assert [push.title for push in pushes(channel)] == ["Bob", "Eve und Bob"]
+
+    play(tmp_path, scenario, unanswered())
+
+
+def test_what_may_be_on_the_screen_stays_there_for_all_that_it_told(tmp_path: Path) -> None:
+    """Its answer was lost, and it is to be repeated: what it told of is known until it is taken back."""
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        line.chance = 0.9
+        await line.known(ANN)
+        await line.wish(ANN, LISTS | QUIET)
+        await line.decide()
+        await line.report(letter(1, "Bob"), letter(2, "Eve"))
+        await line.decide()
+        await line.run(3_600)
+        assert len(channel.handed) == 1
+        linked = line.rows("select item from notification_item")
+        await line.wish(ANN, NO_LISTS | QUIET)
+        await line.decide()
+        assert line.rows("select item from notification_item") == linked != []
+
+    play(tmp_path, scenario, by(PUSH, UnknownOutcome("cut")))
 
 
 MANY = 35

@@ -18,6 +18,10 @@ from notification where id = :id
 select n.state, n.ended from notification_item l join notification n on n.seq = l.notification
 where l.item = :item and n.kind = 'digest' order by n.seq desc limit 1
 
+-- name: history_link
+-- Whether a notification stands, or stood, for a message.
+select 1 from notification_item where notification = :notification and item = :item
+
 -- name: history_notices
 -- An event's lines for the digest that are about no message, with the columns of `item_read`: item_message serves it.
 select seq, person, event, key, category, thread, message_id, opened, state, cause, ended, digest, mailbox_name, summary

@@ -76,11 +76,11 @@ update notification set retracted = 1, cause = :cause where seq = :seq and state
 -- name: notification_walk
 -- One person's waiting rows in the order they were made: each state is read along notification_person and the three are
 -- merged, so that nothing is sorted and no row beyond the limit is looked at.
-select seq, id, event, kind, state from notification
+select seq, id, event, kind, state, target, collapse from notification
 where person = :person and state in (0, 1, 2) and state = 0 and seq between :from and :until
-union all select seq, id, event, kind, state from notification
+union all select seq, id, event, kind, state, target, collapse from notification
 where person = :person and state in (0, 1, 2) and state = 1 and seq between :from and :until
-union all select seq, id, event, kind, state from notification
+union all select seq, id, event, kind, state, target, collapse from notification
 where person = :person and state in (0, 1, 2) and state = 2 and seq between :from and :until
 order by seq limit :limit
 
@@ -93,6 +93,12 @@ select l.item, coalesce(i.event, 0), coalesce(i.state, 2) from notification_item
 where l.notification = :notification and l.item > :after
   and not exists (select 1 from told t where t.notification = l.notification and t.item = l.item)
 order by l.item limit :limit
+
+-- name: notification_unlink
+-- It waits, and goes on without this item. What it may have shown is kept, to be taken back with all of it.
+delete from notification_item where notification = :notification and item = :item and exists (
+  select 1 from notification n where n.seq = :notification and n.state = 0
+    and n.attempt <= (select count(*) from answered a where a.notification = n.seq))
 
 -- name: notification_bump
 -- What no wish plans (tests, codes, notices) only follows the revision.
