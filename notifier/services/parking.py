@@ -1,4 +1,5 @@
-"""Notifications that a fault of our own keeps from being handed over or settled: tried again a few times, then parked.
+"""Notifications that a fault of our own keeps from being handed over or settled: that is tried a few times, then they
+are parked. Where the provider has answered, only the writing is tried again; once it is written, all is forgotten.
 
 Without this a push whose settlement fails would be brought again at the end of each lease until it expires. The counts
 are this process's: who starts it anew, perhaps with the fault mended, has it tried anew.
@@ -34,6 +35,8 @@ class Trouble(msgspec.Struct):
     """Their classes."""
     outcome: Outcome | None = None
     """The provider's, which could not be written down."""
+    attempt: int = 0
+    """The last it was claimed for."""
 
 
 class Parking:
@@ -57,10 +60,20 @@ class Parking:
         log.error("neither handed over nor settled", route=route, notification=seq, tries=tries, exc_info=error)
         return tries >= TRIES_MAX
 
+    def settled(self, found: Queued) -> None:
+        """Its answer is written down: what failed before has passed, and its next try is one like any other. Not if its
+        lease had ended before: then it was too late to be written, and the row is to be parked."""
+        trouble = self._troubles.get(found.notification.seq)
+        if trouble is not None and found.notification.attempt >= trouble.attempt:
+            del self._troubles[found.notification.seq]
+
     def holds(self, found: Queued) -> bool:
         """Whether it must not be handed over: the provider has answered, or it has failed often enough."""
         trouble = self._troubles.get(found.notification.seq)
-        return trouble is not None and (trouble.outcome is not None or len(trouble.errors) >= TRIES_MAX)
+        if trouble is None:
+            return False
+        trouble.attempt = found.notification.attempt
+        return trouble.outcome is not None or len(trouble.errors) >= TRIES_MAX
 
     async def park(self, found: Queued, now: datetime) -> None:
         """Ends it as a dead letter, an SMS that may have left as unknown. Where even that fails, it is left to its

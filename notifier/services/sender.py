@@ -287,6 +287,8 @@ class Sender:
             else:
                 self._unsettled.append(one)
                 self._settle_at = self._clock.monotonic() + TROUBLE_S
+        else:
+            self._parking.settled(one.ready.queued)
 
     async def _start_alone(self, found: Queued, now: datetime) -> None:
         """If it fails its lease runs out, and the row is looked at again then, a few times."""

@@ -120,6 +120,23 @@ def test_an_answer_that_can_be_written_at_a_later_try_is(tmp_path: Path) -> None
     play(tmp_path, scenario, MemoryChannel(PUSH))
 
 
+def test_once_its_refusal_is_written_it_is_tried_again_like_any_other(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await forbid(line, "insert on receipt", "1")
+        await reported(line)
+        await line.run(3)
+        await allow(line)
+        channel.answer = lambda message: Accepted()
+        for _ in range(4):
+            await line.run(3)
+        assert ends(line, ANN) == [(State.ACCEPTED, "transient", "503"), (State.ACCEPTED, "accepted", "")]
+        assert len(channel.handed) == 2
+
+    play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: Transient("503")))
+
+
 @pytest.mark.parametrize("outcome", [Accepted("SM1"), Transient("503")], ids=["taken", "refused"])
 def test_an_sms_whose_settlement_always_fails_never_leaves_twice(tmp_path: Path, outcome: Outcome) -> None:
     """Not by itself, and not by a replay of all dead letters unless it certainly never left."""
