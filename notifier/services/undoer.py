@@ -16,7 +16,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -29,7 +29,7 @@ from notifier.model.notification import Accepted, ConfigTrouble, Outcome, Thrott
 from notifier.services import Clock
 from notifier.services.settling import outcome_tag
 from notifier.services.undo_attempts import Attempt, Done, attempt_of, pushes_of, settle_undo, tell
-from notifier.store.database import Database, Transaction
+from notifier.store.database import Database, Row, Transaction
 
 log = structlog.get_logger()
 
@@ -41,6 +41,13 @@ LEASE_MARGIN: Final = timedelta(seconds=15)
 """A lease is the channel's time limit for each of them, and this."""
 IDLE_S: Final = 1.0
 TROUBLE_S: Final = 1.0
+
+
+class Unreadable(NamedTuple):
+    """A device whose row, or what is owed to it, cannot be read."""
+
+    device: bytes
+    error: Exception
 
 
 def share_of(channel: Channel) -> int:
@@ -122,12 +129,25 @@ class Undoer:
         lease = micros(now + self._lease)
         params = {"route": self.route, "now": micros(now), "lease": lease, "limit": room}
 
-        async def work(tx: Transaction) -> tuple[int, list[Attempt]]:
+        async def work(tx: Transaction) -> tuple[int, list[Attempt | Unreadable]]:
             rows = await tx.rows("undo_claim", params)
-            attempts = [await attempt_of(tx, row, self.route, lease) for row in rows]
+            attempts = [await self._readable(tx, row, lease) for row in rows]
             return len(rows), [attempt for attempt in attempts if attempt is not None]
 
-        return await self._database.transact(work)
+        rows, attempts = await self._database.transact(work)
+        for found in attempts:
+            if isinstance(found, Unreadable):
+                log.error("left to its lease", route=self.route, device=found.device, exc_info=found.error)
+        return rows, [found for found in attempts if not isinstance(found, Unreadable)]
+
+    async def _readable(self, tx: Transaction, row: Row, lease: int) -> Attempt | Unreadable | None:
+        """One that cannot be read, a newer version's say, is in nobody's way."""
+        try:
+            return await attempt_of(tx, row, self.route, lease)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            return Unreadable(row[0], error)
 
     async def _undo(self, attempt: Attempt) -> None:
         """Comes back whatever happens to it: its row is settled, and the lane has its place back."""

@@ -301,6 +301,22 @@ def test_nothing_is_owed_to_a_device_that_is_gone(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_a_device_that_cannot_be_read_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    """A newer version may have written it, say."""
+
+    async def scenario(house: House) -> None:
+        well, strange = await house.phone("ann@example.org"), await house.phone("bob@example.org")
+        for phone in (strange, well):
+            await house.owe(phone, "a")
+        written = {"id": strange.id, "sent": "production"}
+        await house.written("device_switch", **written, environment="martian")
+        await house.calm(APNS)
+        assert house.dismissed(well) == [["a"]]
+        assert [row[1] for row in house.owed()] == [["a"]], "it is kept for who can read it"
+
+    play(tmp_path, scenario)
+
+
 # A route in trouble
 
 
