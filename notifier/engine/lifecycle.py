@@ -157,10 +157,10 @@ def settle(
 ) -> Settlement:
     """What a provider's answer makes of a notification in its sender's hands.
 
-    `chance` in [0, 1) is the retry's jitter. `device` as it is stored now: a phone that registered after the provider's
-    «dead since» lives. A retraction that came meanwhile is obeyed: what was not taken is cancelled, what was taken or
-    may have been is dismissed, unless it was only hushed. Of a push: `tried` is when this attempt began (default: now),
-    `doubted` whether an earlier one may have rung, since nobody knows what became of it.
+    `chance` in [0, 1) is the retry's jitter. `device` of a dead target as it is stored now: a phone that registered
+    after the provider's «dead since» lives. A retraction that came meanwhile is obeyed: what was not taken is
+    cancelled, what was taken or may have been is dismissed, unless it was only hushed. Of a push: `tried` is when this
+    attempt began (default: now), `doubted` whether an earlier one may have rung, since nobody knows what became of it.
     """
     # Twice it may sound and not three times.
     rings_within = NEVER if doubted else PASSIVE_AFTER - (now - (tried or now))

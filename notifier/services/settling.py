@@ -27,13 +27,14 @@ from notifier.engine.lifecycle import (
 )
 from notifier.model.instant import micros
 from notifier.model.item import Cause
-from notifier.model.notification import Accepted, Kind, Notification, Outcome, State, UnknownOutcome
+from notifier.model.notification import Accepted, DeadTarget, Kind, Notification, Outcome, State, UnknownOutcome
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, Device, Environment
 from notifier.services.last_check import Ready
 from notifier.services.stopping import doubted, release, stop_row, take_back_doubtful
 from notifier.store import collapse, queue
 from notifier.store.database import Transaction
+from notifier.store.devices import read_device
 from notifier.store.people import People
 from notifier.store.queue import Queued
 from notifier.telemetry import say_all
@@ -104,8 +105,10 @@ async def _answered(
     assert one.outcome is not None, "it was tried"
     lost = isinstance(one.outcome, UnknownOutcome) and current.medium is Medium.PUSH
     doubted = lost and await queue.doubts(tx, current.seq) > 1  # this one is among them
-    tried = current.next_at - lease
-    settlement = settle(current, one.outcome, one.at, chance, one.ready.device, tried=tried, doubted=doubted)
+    tried, device = current.next_at - lease, one.ready.device
+    if device is not None and isinstance(one.outcome, DeadTarget):
+        device = await read_device(tx, device.id)
+    settlement = settle(current, one.outcome, one.at, chance, device, tried=tried, doubted=doubted)
     if settlement.state is State.AVAILABLE and await collapse.gave_way(tx, [(current, settlement.next_at)]):
         return superseded(settlement)
     return settlement

@@ -14,6 +14,7 @@ from notifier.model.message import Message, Push
 from notifier.model.notification import (
     Accepted,
     ConfigTrouble,
+    DeadTarget,
     Outcome,
     State,
     Throttled,
@@ -24,7 +25,7 @@ from notifier.model.notification import (
 )
 from notifier.services.sender import CLAIMS_APART_S, IDLE_S, Sender
 from tests.factories import ANN, NOON, event
-from tests.pipeline import PUSH, YIELDS, MemoryChannel, Pipeline, play
+from tests.pipeline import PUSH, YIELDS, MemoryChannel, Pipeline, phone_of, play
 
 NAMES = (ANN, "bob@example.org", "eve@example.org")
 BY_SMS = {"categories": {"mail.new": {"push": "off", "sms": "instant"}}}
@@ -85,6 +86,27 @@ def test_a_token_of_apples_other_world_is_tried_there_at_once(tmp_path: Path) ->
         assert line.now < NOON + timedelta(seconds=3 + IDLE_S / 2)
 
     play(tmp_path, scenario, answering(WrongEnvironment("BadDeviceToken")))
+
+
+def test_a_phone_that_registers_again_while_its_push_is_under_way_is_rung(tmp_path: Path) -> None:
+    """The provider speaks of the registration before."""
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await line.report(event())
+        await line.run(3)
+        dead_since = line.now
+        line.now += timedelta(seconds=1)
+        await line.people.devices.register(person_id(ANN), ANN, phone_of(ANN), b"", line.now)
+        channel.answer = lambda message: Accepted()
+        channel.release(lambda message: DeadTarget("Unregistered", dead_since))
+        for _ in range(4):
+            await line.run(2)
+        assert len(channel.handed) == 2
+        assert standing(line) == [(State.ACCEPTED, 2)]
+
+    play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: None))
 
 
 def test_what_is_due_later_than_within_a_second_hurries_nobody(tmp_path: Path) -> None:
