@@ -303,7 +303,7 @@ async def pipeline(
                 made.now = now
                 database.on_rollback = made.people.forget_cached
                 made.start(group)
-                await made.database.transact(queue.lapse_all)
+                await made.database.transact(lambda tx: queue.lapse_all(tx, now))
                 await made.journal.open(now)
                 yield made
             finally:

@@ -164,7 +164,7 @@ class Node:
 
         async def lapse(tx: Transaction) -> None:
             # The lock on the file proves that nobody else lives: every lease ends.
-            await queue.lapse_all(tx)
+            await queue.lapse_all(tx, now)
             await tx.rows("undo_lapse_all", {})
 
         await self.database.transact(lapse)

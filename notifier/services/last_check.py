@@ -12,8 +12,9 @@ from enum import StrEnum
 import msgspec
 
 from notifier.engine import badge as badges
+from notifier.engine.lifecycle import PASSIVE_AFTER
 from notifier.engine.schedule import quiet_at
-from notifier.model.instant import micros
+from notifier.model.instant import instant, micros
 from notifier.model.item import Cause, Item
 from notifier.model.notification import Kind, Notification, Urgency
 from notifier.model.preference import Medium
@@ -106,7 +107,7 @@ async def last_check(
             -1 if row is None else row[4],
             people,
             now,
-            doubtful=row is not None and bool(row[6]),
+            lost_at=instant(row[7]) if row is not None and row[6] else None,
         )
         for found, row, stop in zip(batch, rows, stops, strict=True)
     ]
@@ -135,23 +136,34 @@ async def _whole(
     people: People,
     now: datetime,
     *,
-    doubtful: bool,
+    lost_at: datetime | None,
 ) -> Ready | Stopped:
-    """What its items, its target and the hour object; else all that is needed to send it. `doubtful`: it may have been
-    shown before."""
+    """What its items, its target and the hour object; else all that is needed to send it. `lost_at`: it may have been
+    shown before, and was given up then."""
     if recipient is None:
         return Stopped(found, Stop.CANCELLED, Cause.TARGET_GONE)
     if found.notification.attempt > 1 and await collapse.gave_way(tx, [(found.notification, now)]):
         return Stopped(found, Stop.CANCELLED, Cause.SUPERSEDED)
     unread = [one for one in linked if not (one.uncertain and await item_store.read_already(tx, one.item.id))]
     # What an earlier push has told already is no reason to ring; what this one may have shown itself is to be certain.
-    tells = doubtful or any(not one.told for one in unread)
-    if not (unread and tells) and (linked or await _stands_for_items(tx, found.notification.seq)):
+    tells = any(not one.told for one in unread)
+    goes = unread and (tells or lost_at is not None)
+    if not goes and (linked or await _stands_for_items(tx, found.notification.seq)):
         return Stopped(found, Stop.CANCELLED, Cause.READ)
     checked = await _target(tx, found, people, recipient, unread, badge)
     if isinstance(checked, Ready) and _quiet(found.notification, recipient, checked.device, now):
         return Stopped(found, Stop.REPLAN)
+    if isinstance(checked, Ready) and lost_at is not None:
+        return _repeated(checked, now - lost_at > PASSIVE_AFTER or bool(linked and not tells))
     return checked
+
+
+def _repeated(ready: Ready, silent: bool) -> Ready:
+    """However long it waited: a push rings again only soon after, and only for what nothing else has told."""
+    if not silent or ready.notification.medium is not Medium.PUSH:
+        return ready
+    passive = msgspec.structs.replace(ready.notification, urgency=Urgency.PASSIVE)
+    return msgspec.structs.replace(ready, queued=msgspec.structs.replace(ready.queued, notification=passive))
 
 
 async def _stands_for_items(tx: Transaction, seq: int) -> bool:

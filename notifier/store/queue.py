@@ -189,9 +189,10 @@ async def _retract(
             shown.setdefault(target, []).append(str(UUID(bytes=wire_id)))
 
 
-async def lapse_all(tx: Transaction) -> None:
+async def lapse_all(tx: Transaction, now: datetime) -> None:
     """Whoever held the queue before is dead: every lease ends, and a push in its hands may have been shown, with its
     number. Doing it again changes nothing."""
+    await tx.rows("queue_lapse_tries", {"now": micros(now)})
     await tx.rows("queue_lapse_badges", {})
     await tx.rows("queue_lapse_all", {})
 

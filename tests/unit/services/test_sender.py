@@ -347,6 +347,54 @@ def test_a_try_whose_sender_died_counts_as_one_that_may_have_rung(tmp_path: Path
     play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: None))
 
 
+@pytest.mark.parametrize(("seconds", "urgency"), [(20, Urgency.ACTIVE), (1_200, Urgency.PASSIVE)])
+def test_what_may_have_rung_before_its_sender_died_rings_again_only_soon_after(
+    tmp_path: Path, seconds: int, urgency: Urgency
+) -> None:
+    """However long it had been held before that try."""
+    quiet = {"windows": {"noon": {"rrule": [{"from": "11:00", "to": "13:00"}]}}, "quiet": [{"window": "noon"}]}
+
+    async def dies(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(event())
+        await line.run(3)
+        await line.run(3_600)
+        assert len(line.channels[PUSH].handed) == 1
+        line.channels[PUSH].forget()
+
+    async def lives(line: Pipeline) -> None:
+        await line.run(1)
+        assert [push.urgency for push in line.channels[PUSH].handed if isinstance(push, Push)] == [urgency]
+
+    wishes = {"time_zone": "UTC", **quiet}
+    play(tmp_path, dies, MemoryChannel(PUSH, lambda message: None), wishes=wishes)
+    play(tmp_path, lives, MemoryChannel(PUSH), wishes=wishes, now=NOON + timedelta(seconds=3_603 + seconds))
+
+
+def test_a_repeat_that_waited_for_its_provider_is_silent_by_then(tmp_path: Path) -> None:
+    """Planned for the next second; and then the provider rested for eleven minutes."""
+
+    async def scenario(line: Pipeline) -> None:
+        channel, sender = line.channels[PUSH], line.senders[PUSH]
+        line.chance = 0.0
+        await line.known(ANN)
+        await line.report(event())
+        await line.run(3)
+        channel.release(lambda message: UnknownOutcome("cut"))
+        channel.answer = lambda message: Accepted()
+        breaker = sender._deliveries._breaker
+        breaker.record(Throttled("429", after_s=660.0, scope="route"), line.clock.monotonic())
+        breaker.started()
+        for _ in range(4):
+            await line.run(1)
+        assert len(channel.handed) == 1
+        await line.run(700)
+        await line.run(1)
+        assert [push.urgency for push in channel.handed if isinstance(push, Push)] == [Urgency.ACTIVE, Urgency.PASSIVE]
+
+    play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: None))
+
+
 def test_a_repeat_is_silent_a_minute_after_the_try_began_and_not_after_its_answer_failed_to_come(
     tmp_path: Path,
 ) -> None:

@@ -17,7 +17,16 @@ from notifier.model.event import Address, Event, UidSet
 from notifier.model.instant import micros
 from notifier.model.item import Cause
 from notifier.model.message import Push
-from notifier.model.notification import Accepted, BadMessage, Outcome, State, Throttled, Transient, UnknownOutcome
+from notifier.model.notification import (
+    Accepted,
+    BadMessage,
+    Outcome,
+    State,
+    Throttled,
+    Transient,
+    UnknownOutcome,
+    Urgency,
+)
 from notifier.services import replanning
 from notifier.services.overdue import Overdue
 from notifier.services.taking_back import silence
@@ -364,7 +373,8 @@ def test_planned_again_is_only_what_it_is_to_tell_of(tmp_path: Path) -> None:
 def test_a_push_that_may_have_replaced_another_is_repeated_as_long_as_anything_of_it_is_unread(
     tmp_path: Path, settled: bool
 ) -> None:
-    """Else the first mail is shown by nobody: the lost try may have taken its place, and would be taken back."""
+    """Else the first mail is shown by nobody: the lost try may have taken its place, and would be taken back. It has
+    rung already, and does not again."""
 
     async def scenario(line: Pipeline) -> None:
         channel = line.channels[PUSH]
@@ -381,6 +391,7 @@ def test_a_push_that_may_have_replaced_another_is_repeated_as_long_as_anything_o
             await line.run(3)
         assert states(line)[1] == (PUSH, State.ACCEPTED, "")
         assert [push.fields["uid"] for push in pushes(channel)] == ["1", "2", "1"]
+        assert [push.urgency for push in pushes(channel)] == [Urgency.ACTIVE, Urgency.ACTIVE, Urgency.PASSIVE]
         assert ids_to_dismiss(line) == []
 
     play(tmp_path, scenario)

@@ -19,6 +19,7 @@ RARE = {
     "device_routes": "at a registration, where the terminal stands in for providers",
     "queue_lapse_all": "at the start",
     "queue_lapse_badges": "at the start",
+    "queue_lapse_tries": "at the start",
     "undo_lapse_all": "at the start",
     "undo_unserved": "at the start",
     "inbox_next": "from the oldest on, bounded by its limit; what is decided is gone",

@@ -156,6 +156,12 @@ from notification where route = :route and state = 2 and next_at <= :now limit :
 update notification set next_at = 0 where seq in (
   select seq from notification where state in (0, 1, 2) and state in (1, 2))
 
+-- name: queue_lapse_tries
+-- Of pushes in a sender's hands then nobody knows when, or whether, they left: at the latest now, or when their lease ended.
+insert into receipt(notification, attempt, at, outcome, code)
+select seq, attempt, min(next_at, :now), 'lapsed', '' from notification
+where state in (0, 1, 2) and state = 1 and medium = 'push' and next_at > 0
+
 -- name: queue_lapse_badges
 -- Pushes in a sender's hands then may have left: nobody knows the number on these phones.
 update device set badge_sent = -1 where id in (
@@ -164,12 +170,14 @@ update device set badge_sent = -1 where id in (
 -- name: queue_check
 -- Still this attempt's, still in its lease, not retracted, and planned under the revisions that hold now; then the number
 -- for the badge, of the accounts it belongs to (`device_unseen`): unknown (-1) if one of them is. A person who is gone has
--- no revision. Of a later attempt, whether an earlier one may have been shown.
+-- no revision. Of a later attempt, whether an earlier one may have been shown, and when the last of those was given up.
 select n.seq, n.retracted, n.rev = p.rev and n.layer_rev = :layer_rev, p.rev, coalesce(
   (select case when min(b.unseen) < 0 then -1 else sum(b.unseen) end from binding b join person o on o.id = b.person
     where b.device = n.target and b.since > o.suspended_at), -1),
   n.attempt, case when n.attempt > 1
-    then n.attempt - 1 > (select count(*) from answered a where a.notification = n.seq) else 0 end
+    then n.attempt - 1 > (select count(*) from answered a where a.notification = n.seq) else 0 end,
+  case when n.attempt > 1 then coalesce((select max(r.at) from receipt r
+    where r.notification = n.seq and r.outcome in ('unknown_outcome', 'lapsed')), n.created) else 0 end
 from notification n left join person p on p.id = n.person
 where n.seq = :seq and n.attempt = :attempt and n.state = 1 and n.next_at > :now
 
