@@ -131,6 +131,8 @@ class Pipeline:
 
     def __init__(self, database: SqliteDatabase, path: Path, channels: Sequence[MemoryChannel], wishes: Any) -> None:
         self.now = NOON
+        self.leapt = timedelta(0)
+        """By so much the clock on the wall has leapt."""
         self.chance = 0.5
         self.database = database
         self.channels = {channel.route: channel for channel in channels}
@@ -139,7 +141,7 @@ class Pipeline:
         self.people = People(database, self._resolved, frozenset({"example.org"}), b"key" * 8)
         self.journal = Journal(database, self.people.erasure_mark)
         self.senders: dict[str, Sender] = {}
-        self.clock = Clock(now=lambda: self.now, monotonic=lambda: (self.now - NOON).total_seconds())
+        self.clock = Clock(now=lambda: self.now, monotonic=lambda: (self.now - self.leapt - NOON).total_seconds())
         self.composer = Composer(RENDERER, SENDING)
         self.dispatcher = Dispatcher(
             database,
@@ -251,6 +253,11 @@ class Pipeline:
         for _ in range(steps):
             await self.decide()
             await self.send()
+
+    def leap(self, seconds: float) -> None:
+        """The clock on the wall is set; no time passes."""
+        self.leapt += timedelta(seconds=seconds)
+        self.now += timedelta(seconds=seconds)
 
     def rows(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
         """As committed."""

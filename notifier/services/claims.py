@@ -6,7 +6,8 @@ are claimed all the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -28,24 +29,37 @@ LAPSED_MAX = 200
 
 
 class Claims:
-    """Claims for one sender: `claim`, and, when what it gave is in safe hands, `tidy`."""
+    """Claims for one sender: `claim`, and, when what it gave is in safe hands, `tidy`. `awaited`: rows whose answers
+    that sender still waits for in their time, though by the clock on the wall their leases have ended: it has leapt."""
 
-    def __init__(self, database: Database, route: str, lease: timedelta, people: People, parking: Parking) -> None:
+    def __init__(
+        self,
+        database: Database,
+        route: str,
+        lease: timedelta,
+        people: People,
+        parking: Parking,
+        awaited: Callable[[datetime], list[int]],
+    ) -> None:
         self._database = database
         self._route = route
         self._lease = lease
         self._people = people
         self._parking = parking
+        self._awaited = awaited
         self._late: list[Queued] = []
         self._stuck: list[Queued] = []
         self._unreadable: list[Row] = []
 
     async def claim(self, room: int, now: datetime) -> tuple[list[Queued], bool]:
         """At most `room` rows, claimed; and whether more may be due by now. Raises StoreUnavailable: then none is."""
-        params = {"route": self._route, "now": micros(now), "lease": micros(now + self._lease), "limit": room}
+        awaited = self._awaited(now)
+        due = {"route": self._route, "now": micros(now)}
+        claims = {"lease": micros(now + self._lease), "limit": room, "besides": json.dumps(awaited)}
 
         async def work(tx: Transaction) -> tuple[list[Row], list[Row]]:
-            return await tx.rows("queue_lapsed", {**params, "limit": LAPSED_MAX}), await tx.rows("queue_claim", params)
+            lapsed = await tx.rows("queue_lapsed", {**due, "limit": LAPSED_MAX + len(awaited)})
+            return [row for row in lapsed if row[0] not in awaited], await tx.rows("queue_claim", {**due, **claims})
 
         late, rows = await self._database.transact(work)
         self._late, claimed = self._free(self._readable(late)), self._free(self._readable(rows))

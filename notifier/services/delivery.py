@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -50,6 +51,8 @@ class Deliveries:
         self._clock = clock
         self._on_answer = on_answer
         self._on_finished = on_finished
+        self._begun: dict[int, tuple[float, datetime]] = {}
+        """Of the rows of these: monotonic seconds when it began, and the end of its lease on the wall."""
         self._collapsing: set[tuple[bytes, bytes]] = set()
         self._group: asyncio.TaskGroup | None = None
 
@@ -72,6 +75,12 @@ class Deliveries:
         retry_at = self._breaker.retry_at(now)
         return 0.0 if retry_at is None else retry_at - now
 
+    def awaited(self, lease: timedelta, now: datetime) -> list[int]:
+        """Rows without an answer whose lease has ended on the wall, and not yet by the clock that never leaps (as the
+        other one does when a machine was suspended, or its time is set)."""
+        since = self._clock.monotonic() - lease.total_seconds()
+        return [seq for seq, (begun, ends) in self._begun.items() if ends <= now and begun > since]
+
     def report(self) -> dict[str, Any]:
         return {"gate": self._breaker.gate.value, "code": self._breaker.code, "in_flight": self.in_flight}
 
@@ -93,6 +102,7 @@ class Deliveries:
         """Lets it go; `message` None is rendered first. `checked_at`: monotonic seconds of its last check."""
         assert self._group is not None, "open() comes first"
         self.in_flight += 1
+        self._begun[ready.notification.seq] = self._clock.monotonic(), ready.notification.next_at
         self._breaker.started(1)
         self._group.create_task(self._deliver(ready, message, checked_at), name=f"send {self._channel.route}")
 
@@ -121,6 +131,7 @@ class Deliveries:
     def _came_back(self, ready: Ready, outcome: Outcome | None, begun: float | None) -> None:
         ended = self._clock.monotonic()
         self.in_flight -= 1
+        self._begun.pop(ready.notification.seq, None)
         self._collapsing.discard(_group_of(ready.queued))
         if begun is None or outcome is None:
             self._breaker.dropped(1)

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -77,9 +78,10 @@ class Sender:
         self._database = database
         self._clock = clock
         self._parking = Parking(database, people)
-        self._claims = Claims(database, self.route, self.lease, people, self._parking)
         self._turn = Turn(people, composer, self.lease, chance, layer_rev, on_replan)
         self._deliveries = Deliveries(channel, breaker, composer, clock, on_answer, self._came_back)
+        awaited = partial(self._deliveries.awaited, self.lease)
+        self._claims = Claims(database, self.route, self.lease, people, self._parking, awaited)
         self._health = RouteHealth(self.route)
         self._ready: deque[Queued] = deque()
         self._finished: list[Finished] = []

@@ -101,7 +101,7 @@ class Life(RuleBasedStateMachine):
         """What waits, and what was claimed by one that died: that never left, or is a push."""
         before = self.row
         claim = {"route": before.route, "now": micros(self.now), "lease": micros(self.now + LEASE), "limit": 1}
-        assert len(self._run("queue_claim", **claim)) == 1
+        assert len(self._run("queue_claim", **claim, besides="[]")) == 1
         assert (self.row.state, self.row.attempt) == (State.CLAIMED, before.attempt + 1)
 
     @precondition(lambda self: self.row.state is State.CLAIMED)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from notifier.engine.identity import person_id
-from notifier.model.notification import State
+from notifier.model.notification import Accepted, State
 from notifier.store.erasure import erase
 from tests.factories import ANN, NOON, event
 from tests.pipeline import PUSH, MemoryChannel, Pipeline, play
@@ -134,3 +136,30 @@ def test_a_row_claimed_anew_beside_its_lapsed_claim_goes_out_once(tmp_path: Path
         assert [row[0] for row in line.rows("select state from notification")] == [State.ACCEPTED] * 3
 
     play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: None, in_flight_max=2))
+
+
+@pytest.mark.parametrize("route", [PUSH, "sms"])
+def test_a_clock_that_leaps_takes_nothing_away_from_an_answer_that_is_awaited(tmp_path: Path, route: str) -> None:
+    """A machine that was suspended, say: two minutes go by between a hand-over and its answer."""
+
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[route]
+        await line.known(ANN, phone=route == PUSH)
+        if route == "sms":
+            await line.reach(ANN, "phone", NUMBERS[ANN])
+            await line.wish(ANN, BY_SMS)
+            await line.decide()
+        await line.report(event())
+        await line.run(3)
+        for _ in range(3):
+            line.leap(120)
+            await line.run(1)
+        channel.release(lambda message: Accepted("SM1"))
+        await line.run(1)
+        await line.run(120)
+        assert line.rows("select state, attempt from notification") == [(State.ACCEPTED, 1)]
+        assert line.rows("select outcome from receipt") == [("accepted",)]
+        assert len(channel.handed) == 1
+        assert line.rows("select reference from provider_ref") == ([("SM1",)] if route == "sms" else [])
+
+    play(tmp_path, scenario, MemoryChannel(route, lambda message: None))

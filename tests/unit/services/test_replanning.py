@@ -237,7 +237,8 @@ def test_in_a_senders_hands_when_its_turn_came_it_is_planned_by_the_next_pass(tm
 
 def _claim(line: Pipeline) -> dict[str, object]:
     end = micros(NOON + timedelta(hours=2))
-    return {"route": PUSH, "now": end, "lease": micros(line.now + timedelta(seconds=30)), "limit": 10}
+    lease = micros(line.now + timedelta(seconds=30))
+    return {"route": PUSH, "now": end, "lease": lease, "limit": 10, "besides": "[]"}
 
 
 def _release(line: Pipeline) -> dict[str, object]:

@@ -210,7 +210,7 @@ def test_a_lease_ends_by_the_clock_and_what_its_sender_says_afterwards_writes_no
 
 def claim(line: Pipeline) -> dict[str, object]:
     lease = micros(line.now + timedelta(seconds=30))
-    return {"route": PUSH, "now": micros(line.now), "lease": lease, "limit": 10}
+    return {"route": PUSH, "now": micros(line.now), "lease": lease, "limit": 10, "besides": "[]"}
 
 
 # Superseding

@@ -64,6 +64,7 @@ def moves(name: str) -> set[Pair]:
             values = {
                 **dict.fromkeys(names, 1),
                 **{"id": ID, "person": PERSON, "route": "r", "now": NOW, "lease": 99, "limit": 9, "cause": "read"},
+                "besides": "[]",
                 "state": int(told),
             }
             connection.execute(text, {key: values[key] for key in names})

@@ -138,10 +138,11 @@ select p.id from (
 where p.state = 0 limit 1
 
 -- name: queue_claim
--- `in (0, 1, 2)` is how SQLite recognises the partial index.
+-- `in (0, 1, 2)` is how SQLite recognises the partial index. `besides`: of what is
+-- under way here, rows that nobody else may have.
 update notification set attempt = attempt + 1, state = 1, next_at = :lease where seq in (
   select seq from notification where route = :route and state in (0, 1, 2) and state <> 2 and next_at <= :now
-  order by next_at limit :limit)
+    and seq not in (select value from json_each(:besides)) order by next_at limit :limit)
 returning seq, id, person, event, kind, category, medium, route, target, collapse, state, next_at, attempt, expires_at,
   urgency, privacy, rev, layer_rev, params, created, repeats, retracted, cause, frozen
 
