@@ -2,6 +2,7 @@
 
     NotifierError
     ├── ConfigError        the operator: a file, a key, what was found and what is accepted; exit 2
+    │   └── BadSetting     the same of one key, whose section the caller knows
     ├── InUse              the operator: another process holds the database; exit 2
     ├── InputError         the caller: the body, the document or the path is wrong; becomes a problem+json
     │   ├── DialectError   the mail server's admin: this body is no events at all (400)
@@ -21,6 +22,16 @@ class NotifierError(Exception):
 
 class ConfigError(NotifierError):
     """The configuration cannot be used: names the file, the key, what was found and what is accepted."""
+
+
+class BadSetting(ConfigError):
+    """One setting of a section cannot be used: its key there, what was found, and what is accepted."""
+
+    def __init__(self, key: str, found: str, accepted: str) -> None:
+        super().__init__(f"{key}: found {found}, expected {accepted}")
+        self.key = key
+        self.found = found
+        self.accepted = accepted
 
 
 class InUse(NotifierError):

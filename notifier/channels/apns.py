@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -83,6 +84,18 @@ class ApnsSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fie
         """host:port of Apple, or of what stands in for it."""
         own = self.sandbox_server if environment is Environment.SANDBOX else ""
         return own or self.server or SERVERS[environment]
+
+
+def addresses(settings: ApnsSettings, tls: ssl.SSLContext | None = None) -> dict[Environment, Address]:
+    """Where each environment's pushes go. Raises BadSetting."""
+    keys = {
+        Environment.PRODUCTION: "server",
+        Environment.SANDBOX: "sandbox_server" if settings.sandbox_server else "server",
+    }
+    return {
+        environment: Address(*host_and_port(settings.server_of(environment), key), tls)
+        for environment, key in keys.items()
+    }
 
 
 # Headers and payload: pure
@@ -253,13 +266,14 @@ def _since(timestamp_ms: int | None) -> datetime | None:
 
 
 class ApnsChannel(BoundedChannel):
-    """Pushes of one app to Apple. Connections open with the first push, one pool for each environment."""
+    """Pushes of one app to Apple. Connections open with the first push, one pool for each environment. Raises
+    BadSetting for settings that lie."""
 
     def __init__(self, app: str, settings: ApnsSettings) -> None:
         super().__init__(f"apns.{app}", settings.time_limit_s, settings.in_flight_max)
         self._settings = settings
         self._token = ProviderToken.shared(settings.key, settings.key_id, settings.team_id)
-        self._tls = tls_context(settings.ca_file)
+        self._addresses = addresses(settings, tls_context(settings.ca_file))
         self._clients: dict[Environment, ApnsClient] = {}
         self._alarm_at = datetime.min.replace(tzinfo=UTC)
 
@@ -296,10 +310,8 @@ class ApnsChannel(BoundedChannel):
 
     def _client(self, environment: Environment) -> ApnsClient:
         if (client := self._clients.get(environment)) is None:
-            host, port = host_and_port(self._settings.server_of(environment))
-            client = ApnsClient(
-                self._settings.topic, Address(host, port, self._tls), self.time_limit_s, self._settings.connections_max
-            )
+            address = self._addresses[environment]
+            client = ApnsClient(self._settings.topic, address, self.time_limit_s, self._settings.connections_max)
             self._clients[environment] = client
         return client
 

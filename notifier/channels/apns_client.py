@@ -20,6 +20,7 @@ from aioapns import APNs, NotificationRequest
 from aioapns.common import NotificationResult
 from aioapns.connection import APNsKeyConnectionPool
 from aioapns.exceptions import ConnectionClosed
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -28,7 +29,7 @@ from notifier.channels.http2 import Connection, Limits
 from notifier.channels.http2_engine import Header
 from notifier.channels.http2_exchange import Refused, Response
 from notifier.channels.http2_pool import CONNECT_LIMIT_S, Address, Pool, connect
-from notifier.errors import ConfigError
+from notifier.errors import BadSetting
 
 TOKEN_REFRESH_S: Final = 45 * 60
 """Apple refuses provider tokens older than an hour …"""
@@ -43,18 +44,12 @@ logging.getLogger("aioapns").setLevel(logging.CRITICAL)  # what it would report,
 
 class ProviderToken:
     """The JWT of one key, for all connections and apps that use that key: refreshed after 45 minutes, when it was used,
-    and never sooner than 20 after the one before. Raises ConfigError for a key that is none."""
+    and never sooner than 20 after the one before. Raises BadSetting for a key that is none."""
 
     _all: ClassVar[WeakValueDictionary[tuple[str, str, str], ProviderToken]] = WeakValueDictionary()
 
     def __init__(self, key: str, key_id: str, team_id: str) -> None:
-        try:
-            private = load_pem_private_key(key.encode(), None)
-        except (ValueError, TypeError) as error:
-            raise ConfigError("channels.apns: key_file is no PEM private key without a password") from error
-        if not isinstance(private, EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
-            raise ConfigError("channels.apns: key_file is no P-256 key; Apple's .p8 files are")
-        self._key = private
+        self._key = _p256(key)
         self._key_id = key_id
         self._team_id = team_id
         self._header = b""
@@ -84,6 +79,17 @@ class ProviderToken:
         token = jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self._key_id, "typ": None})
         self._header = f"bearer {token}".encode()
         self._issued = now
+
+
+def _p256(key: str) -> EllipticCurvePrivateKey:
+    """Raises BadSetting. What was found is not shown: it is a secret, or part of one."""
+    try:
+        private = load_pem_private_key(key.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        private = None
+    if not isinstance(private, EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
+        raise BadSetting("key", "something else", "PEM of a P-256 private key (Apple's .p8 file)")
+    return private
 
 
 class PushRequest(NotificationRequest):

@@ -22,6 +22,7 @@ from notifier.channels import InTime, TooLate, always, smtp
 from notifier.channels.bounded import BoundedChannel
 from notifier.channels.email_replies import Stage, outcome_of
 from notifier.channels.mime import compose, wire_address
+from notifier.channels.trust import trusting
 from notifier.model.message import Mail, Message
 from notifier.model.notification import (
     Accepted,
@@ -60,18 +61,6 @@ class EmailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ca_file: str = ""
     """PEM; default: the system's authorities."""
 
-    def __post_init__(self) -> None:
-        _, address = parseaddr(self.from_)
-        local, _, domain = address.rpartition("@")
-        if not (local and domain):
-            raise ValueError("`from` must be a mail address, with or without a name")
-        if self.password and not self.username:
-            raise ValueError("`password` needs a `username`")
-        if not 0 < self.port < 65_536:
-            raise ValueError("`port` must be 1 to 65535")
-        if self.connections_max < 1 or min(self.time_limit_s, self.connect_timeout_s, self.envelope_timeout_s) <= 0:
-            raise ValueError("`connections_max` and the time limits must be above 0")
-
     @property
     def address(self) -> str:
         """The bare address of `from`."""
@@ -95,14 +84,15 @@ class _Kept:
 
 
 class EmailChannel(BoundedChannel):
-    """Delivers a mail to the submission server; its `Accepted.reference` is the server's queue id, if it names one."""
+    """Delivers a mail to the submission server; its `Accepted.reference` is the server's queue id, if it names one.
+    Raises BadSetting for a `ca_file` that is none."""
 
     def __init__(self, settings: EmailSettings, *, route: str = "email") -> None:
         # What connecting and the envelope leave of an attempt's time is added to the wait after the dot.
         time_limit_s = settings.connect_timeout_s + settings.envelope_timeout_s + settings.time_limit_s
         super().__init__(route, time_limit_s, settings.connections_max)
         self._settings = settings
-        self._tls = ssl.create_default_context(cafile=settings.ca_file or None) if settings.tls != "none" else None
+        self._tls = trusting(settings.ca_file) if settings.tls != "none" else None
         self._idle: list[_Kept] = []
         self._slow = False
         """The last envelope took longer than what was checked before it holds."""

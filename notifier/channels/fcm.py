@@ -14,15 +14,17 @@ Which message for which kind:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import math
+import ssl
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 from pyfcm import FCMNotification
-from pyfcm.errors import AuthenticationError, FCMError
+from pyfcm.errors import FCMError
 
 from notifier.channels import InTime, fcm_errors
 from notifier.channels.bounded import BoundedChannel
@@ -31,7 +33,7 @@ from notifier.channels.http2 import Connection, Limits
 from notifier.channels.http2_exchange import Ambiguous, NotSent, Response
 from notifier.channels.http2_pool import CONNECT_LIMIT_S, Address, Pool, connect, tls_context
 from notifier.channels.push import PAYLOAD_BYTES_MAX, fit_payload, not_delivered
-from notifier.errors import ConfigError
+from notifier.errors import BadSetting
 from notifier.model.message import Message, Push, PushKind
 from notifier.model.notification import (
     Accepted,
@@ -151,7 +153,7 @@ class _PyfcmResponse:
 
 
 class FcmChannel(BoundedChannel):
-    """Pushes of one app to Google. Connections open with the first push. Raises ConfigError for settings that lie."""
+    """Pushes of one app to Google. Connections open with the first push. Raises BadSetting for settings that lie."""
 
     def __init__(self, app: str, settings: FcmSettings) -> None:
         super().__init__(f"fcm.{app}", settings.time_limit_s, settings.in_flight_max)
@@ -161,12 +163,9 @@ class FcmChannel(BoundedChannel):
             credentials=self._token.credentials, project_id=settings.service_account.get("project_id")
         )
         self._pyfcm.FCM_END_POINT_BASE = f"{settings.endpoint.rstrip('/')}/v1/projects"
-        try:
-            url = urlsplit(self._pyfcm.fcm_end_point)
-        except AuthenticationError as error:
-            raise ConfigError("channels.fcm: service_account has no project_id") from error
+        url = urlsplit(self._pyfcm.fcm_end_point)
         self._path = url.path.encode()
-        self._address = _address(settings)
+        self._address = address(settings.endpoint, tls_context(settings.ca_file))
         limits = Limits(time_limit_s=settings.time_limit_s)
         pseudo = ((b":method", b"POST"), (b":scheme", url.scheme.encode()), (b":authority", url.netloc.encode()))
         self._pool: Pool[Connection] = Pool(self._open, settings.connections_max)
@@ -227,13 +226,15 @@ class FcmChannel(BoundedChannel):
         await self._pool.close()
 
 
-def _address(settings: FcmSettings) -> Address:
-    url = urlsplit(settings.endpoint)
-    if url.scheme == "https" and url.hostname:
-        return Address(url.hostname, url.port or 443, tls_context(settings.ca_file))
-    if url.scheme == "http" and url.hostname and _is_loopback(url.hostname):
-        return Address(url.hostname, url.port or 80)
-    raise ConfigError(f"channels.fcm: endpoint is {settings.endpoint!r}; accepted is https://…, or http:// to loopback")
+def address(endpoint: str, tls: ssl.SSLContext | None = None) -> Address:
+    """What listens there, by `tls` if it is https. Raises BadSetting."""
+    with contextlib.suppress(ValueError):  # of brackets, or of a port that is none
+        url = urlsplit(endpoint)
+        if url.scheme == "https" and url.hostname:
+            return Address(url.hostname, url.port or 443, tls)
+        if url.scheme == "http" and url.hostname and _is_loopback(url.hostname):
+            return Address(url.hostname, url.port or 80)
+    raise BadSetting("endpoint", repr(endpoint), "https://… or, to loopback, http://…")
 
 
 def _is_loopback(host: str) -> bool:

@@ -19,7 +19,7 @@ from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 
 from notifier.channels.http2_exchange import NotSent
-from notifier.errors import ConfigError, NotifierError
+from notifier.errors import BadSetting, NotifierError
 
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 FETCH_LIMIT_S: Final = 10.0
@@ -36,7 +36,7 @@ class TokenRefused(NotifierError):
 
 
 class AccessToken:
-    """Raises ConfigError for a service account that is none."""
+    """Raises BadSetting for a service account that is none, or names no project."""
 
     def __init__(self, service_account: dict[str, str]) -> None:
         try:
@@ -44,7 +44,11 @@ class AccessToken:
                 service_account, scopes=[SCOPE]
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError("channels.fcm: service_account is not the JSON of a Google service account") from error
+            raise BadSetting("service_account", "something else", "the JSON of a Google service account") from error
+        if not service_account.get("project_id"):
+            raise BadSetting(
+                "service_account", "no project_id", "the JSON of a Google service account with its project"
+            )
         self._header = b""
         self._expires = self._fetched = datetime.min.replace(tzinfo=UTC)
         self._fetching: asyncio.Future[datetime] | None = None

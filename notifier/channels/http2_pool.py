@@ -19,7 +19,8 @@ from notifier.channels import InTime, always
 from notifier.channels.http2 import Connection
 from notifier.channels.http2_engine import Header
 from notifier.channels.http2_exchange import NotSent, Refused, Response
-from notifier.errors import ConfigError
+from notifier.channels.trust import trusting
+from notifier.errors import BadSetting
 
 CONNECT_LIMIT_S: Final = 10.0
 """Name look-up, TCP, TLS and the peer's SETTINGS together."""
@@ -40,22 +41,19 @@ class Address(msgspec.Struct, frozen=True):
     tls: ssl.SSLContext | None = None
 
 
-def host_and_port(server: str) -> tuple[str, int]:
-    """From `host`, `host:port` or `[v6]:port`; 443 by default. Raises ConfigError."""
+def host_and_port(server: str, key: str = "server") -> tuple[str, int]:
+    """From `host`, `host:port` or `[v6]:port`; 443 by default. Raises BadSetting, of `key`."""
     host, colon, port = server.rpartition(":")
     if not colon or host.startswith("[") != host.endswith("]"):
         host, port = server, "443"
     if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise ConfigError(f"channels: server is {server!r}; accepted is host:port")
+        raise BadSetting(key, repr(server), 'host:port such as "127.0.0.1:2197"')
     return host.strip("[]"), int(port)
 
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """TLS 1.2 or newer, ALPN h2, trusting the system's authorities or only those of `ca_file`. Raises ConfigError."""
-    try:
-        context = ssl.create_default_context(cafile=ca_file or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"ca_file: cannot read certificates from {ca_file!r}: {error}") from error
+    """TLS 1.2 or newer, ALPN h2, trusting the system's authorities or only those of `ca_file`. Raises BadSetting."""
+    context = trusting(ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     return context

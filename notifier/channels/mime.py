@@ -49,7 +49,7 @@ def compose(
     """
     headers = [
         ("Date", format_datetime(date)),
-        ("From", _mailbox(sender)),
+        ("From", mailbox(sender)),
         ("To", _address(recipient)),
         ("Subject", _unstructured("Subject", rendered.title)),
         ("Message-ID", _token(message_id, MESSAGE_ID)),
@@ -98,8 +98,8 @@ def _token(value: str, pattern: re.Pattern[str]) -> str:
     return value
 
 
-def _mailbox(sender: str) -> str:
-    """`Name <address>` with the name quoted or encoded as it needs."""
+def mailbox(sender: str) -> str:
+    """`Name <address>` with the name quoted or encoded as it needs. RenderError for what is none."""
     name, address = parseaddr(header_text(sender))
     if not name:
         return _address(address)

@@ -71,16 +71,6 @@ class SmsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     status_callback: str = ""
     """Public URL of `/v1/callbacks/twilio/status`, to which each attempt's own name is added; "" for none."""
 
-    def __post_init__(self) -> None:
-        if bool(self.from_) == bool(self.messaging_service_sid):
-            raise ValueError("give exactly one of `from` and `messaging_service_sid`")
-        if not self.base_url.startswith(("https://", "http://")):
-            raise ValueError("`base_url` must begin with https:// or http://")
-        if not 1 <= self.segments_max <= SEGMENTS_MAX:
-            raise ValueError(f"`segments_max` must be 1 to {SEGMENTS_MAX}")
-        if self.in_flight_max < 1 or self.time_limit_s <= 0:
-            raise ValueError("`in_flight_max` and `time_limit_s` must be above 0")
-
 
 class Exchange:
     """What the HTTP client must know of one request and saw of it, beside its answer."""

@@ -4,6 +4,8 @@
     sections   the structs, each default beside its meaning
     sources    one [sources.X]
     check      what a section alone cannot know; warnings
+    channels   what only shows when a channel is made: addresses, authorities, credentials
+    values     what every number and every URL must be
     load       the file, or the built-in configuration
     keys       secrets the service makes for itself
     describe   what was understood, for `check-config`; no secrets

@@ -14,13 +14,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from notifier.config.reader import Trouble, join, shown
-from notifier.config.sections import SQLITE, Channels, Config, Retention, Server, Store, Users
+from notifier.config.channels import check_channels
+from notifier.config.reader import Trouble, as_written, shown
+from notifier.config.sections import SQLITE, Config, Retention, Server, Store, Users
+from notifier.config.values import check_url, check_values, url_parts
 from notifier.engine.identity import speaks_for
+from notifier.web.tokens import KEYSET_BYTES_MAX, key_set
 
 JWT_SECRET_BYTES_MIN = 32
 """RFC 7518 §3.2: a key for HS256 has at least the hash's 256 bits."""
@@ -30,7 +30,6 @@ HISTORY_MIN = timedelta(days=3)
 """Ended ids must outlive whatever spool may still repeat their event (3 days), or it would be sent twice."""
 WAIT_MAX = timedelta(minutes=10)
 """Time limits of a request and of a stop."""
-NUMBER_MAX = 2**40
 LOOPBACK_NAMES = frozenset({"localhost"})
 
 
@@ -39,13 +38,13 @@ def check(trouble: Trouble, config: Config, base: Path) -> Config:
     _check_users(trouble, config.users)
     _check_retention(trouble, config.retention)
     _check_tokens(trouble, config)
-    _check_channels(trouble, config.channels)
+    check_channels(trouble, config.channels)
     for country in config.contacts.countries:
         if not (len(country) == 2 and country.isascii() and country.isupper()):
             trouble.add("contacts.countries", shown(country), 'two capital letters such as "DE" (ISO 3166)')
-    _check_positive(trouble, config.limits, "limits")
+    check_values(trouble, config.limits, "limits")
     if config.digest.spread > timedelta(hours=1):
-        trouble.add("digest.spread", str(config.digest.spread), "at most an hour")
+        trouble.add("digest.spread", as_written(config.digest.spread), "at most an hour")
     server = _server(trouble, config.server)
     checked = msgspec.structs.replace(config, server=server, store=_store(trouble, config.store, base))
     return _with_callback(checked)
@@ -74,10 +73,11 @@ def _server(trouble: Trouble, server: Server) -> Server:
     host, colon, port = server.listen.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65_535):
         trouble.add("server.listen", shown(server.listen), 'an address and a port such as "127.0.0.1:5423"')
-    _check_url(trouble, "server.public_url", server.public_url)
+    if server.public_url:
+        check_url(trouble, "server.public_url", server.public_url)
     for key, value in (("request_time", server.request_time), ("stop_grace", server.stop_grace)):
         if not timedelta(seconds=1) <= value <= WAIT_MAX:
-            trouble.add(f"server.{key}", f"{value.total_seconds():g} seconds", "1s to 10m")
+            trouble.add(f"server.{key}", as_written(value), "1s to 10m")
     if not 1 <= len(server.secret_key_files) <= 10:
         trouble.add("server.secret_key_files", f"{len(server.secret_key_files)} names", "1 to 10, the newest first")
     return msgspec.structs.replace(
@@ -92,13 +92,10 @@ def _store(trouble: Trouble, store: Store, base: Path) -> Store:
         # A postgresql:// URL may hold a password: what was found is not shown.
         trouble.add("store.url", "another URL", f'"{SQLITE}" and the path of a file; this release has no other store')
         return store
-    return msgspec.structs.replace(store, url=f"{SQLITE}{(base / Path(name).expanduser()).absolute()}")
-
-
-def _check_url(trouble: Trouble, key: str, url: str) -> None:
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
-        trouble.add(key, shown(url), 'a URL such as "https://notify.example.org"')
+    path = (base / Path(name).expanduser()).absolute()
+    if path.is_dir():
+        trouble.add("store.url", f"{path}, a folder", f'"{SQLITE}" and the path of a file')
+    return msgspec.structs.replace(store, url=f"{SQLITE}{path}")
 
 
 def _check_users(trouble: Trouble, users: Users) -> None:
@@ -113,50 +110,36 @@ def _check_users(trouble: Trouble, users: Users) -> None:
         for name in ("issuer", "audience"):
             if not getattr(users, name):
                 trouble.add(f"users.{name}", "nothing", "the value that tokens signed by this key set carry")
-    _check_url(trouble, "users.jwks_url", users.jwks_url)
-    parts = urlsplit(users.jwks_url)
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+    if users.jwks_url:
+        check_url(trouble, "users.jwks_url", users.jwks_url)
+    parts = url_parts(users.jwks_url)
+    if parts is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         trouble.add("users.jwks_url", shown(users.jwks_url), "https: whoever changes the key set becomes anybody")
+    if users.jwks_file is not None:
+        _check_key_set(trouble, users.jwks_file)
     if not users.claim:
         trouble.add("users.claim", '""', "the name of the claim that holds the user's name")
+
+
+def _check_key_set(trouble: Trouble, path: Path) -> None:
+    """As it will be read when the first token comes."""
+    try:
+        with path.open("rb") as file:
+            key_set(file.read(KEYSET_BYTES_MAX))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        trouble.add("users.jwks_file", f"{path}: {why}", "a JSON Web Key Set with a key for RS256 or ES256")
 
 
 def _check_retention(trouble: Trouble, retention: Retention) -> None:
     for field in msgspec.structs.fields(Retention):
         value: timedelta = getattr(retention, field.name)
         if not timedelta(hours=1) <= value <= timedelta(days=3_660):
-            trouble.add(f"retention.{field.name}", str(value), "1h to 3660d")
+            trouble.add(f"retention.{field.name}", as_written(value), "1h to 3660d")
     if retention.history < HISTORY_MIN:
-        trouble.add("retention.history", str(retention.history), "at least 3d, or what is repeated late is sent twice")
-
-
-def _check_channels(trouble: Trouble, channels: Channels) -> None:
-    for name, apns in channels.apns.items():
-        _check_positive(trouble, apns, f"channels.apns.{name}")
-        if not _is_apns_key(apns.key):
-            trouble.add(f"channels.apns.{name}.key", "something else", "PEM of a P-256 private key (Apple's .p8 file)")
-    for name, fcm in channels.fcm.items():
-        _check_positive(trouble, fcm, f"channels.fcm.{name}")
-    for at, settings in (("channels.sms", channels.sms), ("channels.email", channels.email)):
-        if settings is not None:
-            _check_positive(trouble, settings, at)
-
-
-def _check_positive(trouble: Trouble, settings: msgspec.Struct, at: str) -> None:
-    """Every number in a room's settings is a count, a size or a time limit."""
-    for field in msgspec.structs.fields(settings):
-        value = getattr(settings, field.name)
-        # Written so that nan fails too.
-        if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < NUMBER_MAX:
-            trouble.add(join(at, field.encode_name), f"{value}", "a number above 0")
-
-
-def _is_apns_key(text: str) -> bool:
-    try:
-        key = load_pem_private_key(text.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return False
-    return isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)
+        trouble.add(
+            "retention.history", as_written(retention.history), "at least 3d, or what is repeated late is sent twice"
+        )
 
 
 def _check_tokens(trouble: Trouble, config: Config) -> None:

@@ -60,14 +60,25 @@ class Trouble:
     def __init__(self, file: str) -> None:
         self.file = file
         self.lines: list[str] = []
+        self._unread: set[str] = set()
 
     def add(self, key: str, found: str, accepted: str) -> None:
         self.say(key, f"found {found}, expected {accepted}")
 
     def say(self, key: str, sentence: str) -> None:
         """For a fault that is no single value."""
+        if key in self._unread:
+            return  # what stands in its place is nothing the operator wrote
         line = f"{self.file}: {key}: {sentence}"
         self.lines.append("".join(character if character.isprintable() else "?" for character in line))
+
+    def unread(self, *keys: str) -> bool:
+        """Whether one of them holds what could not be read, which was said."""
+        return not self._unread.isdisjoint(keys)
+
+    def give_up(self, key: str) -> None:
+        """Its fault is said: the default stands in its place, of which nothing more is."""
+        self._unread.add(key)
 
     def end(self) -> None:
         """Raises ConfigError with every line, if there is one."""
@@ -79,6 +90,12 @@ def duration(text: object) -> timedelta | None:
     """From "120s"; None if it is none."""
     match = DURATION.fullmatch(text) if isinstance(text, str) else None
     return int(match[1]) * UNITS[match[2]] if match else None
+
+
+def as_written(value: timedelta) -> str:
+    """A duration in its largest whole unit: "2d", "90s"."""
+    unit = next((unit for unit in reversed(UNITS) if not value % UNITS[unit]), "ms")
+    return f"{value // UNITS[unit]}{unit}"
 
 
 def env_name(at: str) -> str:
@@ -104,11 +121,11 @@ class Reader:
         self.asked: set[str] = set()
 
     def struct(self, kind: type[T], raw: object, at: str, **given: Any) -> T | None:
-        """The table as `kind`; None if something in it was wrong. `given` are fields the table may not name."""
+        """The table as `kind`; None if it is no table. `given` are fields the table may not name. In the place of what
+        was wrong stands the default, so that the rest is checked too before `trouble` ends it all."""
         if not isinstance(raw, dict):
             self.trouble.add(at, shown(raw), "a table")
             return None
-        before = len(self.trouble.lines)
         values = dict(given)
         rest = dict(raw)
         for field in msgspec.structs.fields(kind):
@@ -116,16 +133,10 @@ class Reader:
                 self._field(field, rest, at, values)
         allowed = [field.encode_name for field in msgspec.structs.fields(kind) if field.name not in given]
         self.unknown(rest, at, allowed)
-        if len(self.trouble.lines) > before:
-            return None
-        try:
-            return kind(**values)
-        except (ValueError, TypeError) as error:
-            self.trouble.say(at, str(error))
-            return None
+        return kind(**values)
 
     def tables(self, kind: type[T], raw: object, at: str) -> dict[str, T]:
-        """A table of tables, e.g. `[channels.apns]`: each under its name, the wrong ones left out."""
+        """A table of tables, e.g. `[channels.apns]`: each under its name; what is no table is left out."""
         read = {name: self.struct(kind, entry, join(at, name)) for name, entry in self.names(raw, at).items()}
         return {name: value for name, value in read.items() if value is not None}
 
@@ -206,10 +217,13 @@ class Reader:
             value = self._value(field.type, rest.pop(field.encode_name), key)
         else:
             value = None
+        if value is None and field.required and len(self.trouble.lines) == before:
+            self.trouble.add(key, "nothing", expected(field.type))
+        if len(self.trouble.lines) > before:
+            self.trouble.give_up(key)
+            value = _bare(_present(field.type))() if field.required else None
         if value is not None:
             values[field.name] = value
-        elif field.required and len(self.trouble.lines) == before:
-            self.trouble.add(key, "nothing", expected(field.type))
 
     def _secret_of(self, kind: Any, text: Secret | None, at: str) -> object:
         if text is None or _bare(_present(kind)) in (str, Secret):

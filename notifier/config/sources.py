@@ -28,23 +28,20 @@ METADATA_REFUSAL = (
 
 
 def read_source(reader: Reader, name: str, raw: object, at: str) -> Source | None:
-    """None if something in it was wrong, which the reader's trouble then says."""
+    """None if it is no table, which the reader's trouble then says, as all that is wrong with it."""
     if not isinstance(raw, dict):
         reader.trouble.add(at, shown(raw), "a table")
         return None
     rest = dict(raw)
-    before = len(reader.trouble.lines)
     if rest.pop("user_from_metadata", False) is not False:
         reader.trouble.add(join(at, "user_from_metadata"), "a setting that is refused", METADATA_REFUSAL)
     tokens = _tokens(reader, rest, at)
     aliases_file = rest.pop("aliases_file", None)
     rules = reader.struct(SourceRules, rest, at, name=name, aliases={})
-    if rules is not None:
-        rules = _canonical(reader.trouble, rules, at)
-        if aliases_file is not None:
-            rules = _with_aliases(reader, rules, aliases_file, join(at, "aliases_file"))
-    if rules is None or len(reader.trouble.lines) > before:
-        return None
+    assert rules is not None, "a table was read"
+    rules = _canonical(reader.trouble, rules, at)
+    if aliases_file is not None:
+        rules = _with_aliases(reader, rules, aliases_file, join(at, "aliases_file"))
     return Source(rules=rules, tokens=tokens)
 
 
@@ -74,9 +71,6 @@ def _canonical(trouble: Trouble, rules: SourceRules, at: str) -> SourceRules:
         trouble.add(join(at, "detail_delimiter"), shown(rules.detail_delimiter), 'one character, or "" for none')
     if not rules.domains:
         trouble.add(join(at, "domains"), "nothing", 'the domains it may speak for; ["*"] for all')
-    for index, namespace in enumerate(rules.namespaces):
-        if not namespace.prefix:
-            trouble.add(f"{join(at, 'namespaces')}[{index}].prefix", "an empty text", "the prefix of its mailboxes")
     return msgspec.structs.replace(
         rules,
         domains=tuple(_domain(trouble, name, join(at, "domains")) for name in rules.domains),

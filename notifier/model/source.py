@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 
@@ -19,7 +21,7 @@ class VoicemailRules(msgspec.Struct, frozen=True, kw_only=True):
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     """Mailboxes under `prefix` belong to `owner`; `%u` stands for a user's name, "" for nobody."""
 
-    prefix: str
+    prefix: Annotated[str, msgspec.Meta(min_length=1)]
     owner: str = ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import socket
@@ -33,6 +34,7 @@ from notifier.dialects import DIALECTS
 from notifier.errors import ConfigError
 from notifier.model.event import EventType, Parsed
 from notifier.model.source import Namespace, SourceRules, VoicemailRules
+from tests.servers.fcm import service_account
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.toml"
@@ -151,7 +153,10 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "two ways to know a user": (
         '[users]\njwt_secret = "0123456789abcdef0123456789abcdef"\njwks_file = "k"\nissuer = "i"\naudience = "a"',
-        ["users: found jwt_secret and jwks_file, expected exactly one of jwt_secret, jwks_file and jwks_url"],
+        [
+            "users: found jwt_secret and jwks_file, expected exactly one of jwt_secret, jwks_file and jwks_url",
+            "users.jwks_file: found ",
+        ],
     ),
     "a short HS256 key": (
         '[users]\njwt_secret = "short"',
@@ -169,9 +174,15 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "a history shorter than a spool": (
         '[retention]\nhistory = "1d"',
         [
-            "retention.history: found 1 day, 0:00:00, expected at least 3d, or what is repeated late is sent twice",
+            "retention.history: found 1d, expected at least 3d, or what is repeated late is sent twice",
         ],
     ),
+    "a spread longer than an hour": ('[digest]\nspread = "48h"', ["digest.spread: found 2d, expected at most an hour"]),
+    "a port that is none in a URL": (
+        '[server]\npublic_url = "https://n.example:x"',
+        ["server.public_url: found 'https://n.example:x', expected a URL such as "],
+    ),
+    "a store that is a folder": ('[store]\nurl = "sqlite:///."', ["store.url: found "]),
     "a source without token and domains": (
         '[sources.m]\ndialect = "rfc5423"',
         [
@@ -209,6 +220,61 @@ def test_all_faults_are_said_at_once(write: Write) -> None:
         "sources.a.domains",
         "channels.smoke",
     ]
+
+
+HIDDEN: dict[str, tuple[str, list[str]]] = {
+    "a source": (
+        '[sources.m]\ntoken = "source-one-token-0001"\ndomains = ["a.example"]\naliases_file = "absent"\n'
+        'separator = "::"\nuser_case = "upper"\ntrusted_networks = ["x"]\nnamespaces = [{ prefix = "" }, 3]',
+        [
+            "sources.m.namespaces[0].prefix",
+            "sources.m.namespaces[1]",
+            "sources.m.user_case",
+            "sources.m.separator",
+            "sources.m.trusted_networks",
+            "sources.m.aliases_file",
+        ],
+    ),
+    "mail": (
+        '[channels.email]\ntls = "ssl"\nhost = " "\nfrom = "nobody"\nport = 70_000\nusername = "u"\nca_file = "absent"',
+        [
+            "channels.email.tls",
+            "channels.email.host",
+            "channels.email.ca_file",
+            "channels.email.from",
+            "channels.email.port",
+            "channels.email.password",
+        ],
+    ),
+    "SMS": (
+        '[channels.sms]\naccount_sid = 3\nauth_token = "t"\nbase_url = "api.twilio.com"\nsegments_max = 11\n'
+        'status_callback = "x"\ntime_limit_s = 0',
+        [
+            "channels.sms.account_sid",
+            "channels.sms.time_limit_s",
+            "channels.sms",
+            "channels.sms.segments_max",
+            "channels.sms.base_url",
+            "channels.sms.status_callback",
+        ],
+    ),
+    "retention": ('[retention]\njournal = 3\nhistory = "1d"', ["retention.journal", "retention.history"]),
+    "the server": ('[server]\nrequests_max = 0\nlisten = "x"', ["server.requests_max", "server.listen"]),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_a_fault_hides_no_other_of_its_section_and_is_said_once(write: Write, case: str) -> None:
+    text, keys = HIDDEN[case]
+    assert [line.split(": ")[0] for line in complaints(write(text))] == keys
+
+
+@pytest.mark.parametrize("key", ["password", "username"])
+def test_of_what_could_not_be_read_nothing_follows(write: Write, key: str) -> None:
+    """A username whose password's file is not there has a password."""
+    lines = {"password": 'username = "u"\npassword_file = "absent"', "username": 'password = "p"\nusername = 3'}
+    (line,) = complaints(write(f'[channels.email]\nhost = "h"\nfrom = "a@b.example"\n{lines[key]}'))
+    assert line.startswith(f"channels.email.{key}")
 
 
 def test_a_file_that_is_no_toml_is_refused_with_its_line(write: Write) -> None:
@@ -280,7 +346,11 @@ def p8(curve: ec.EllipticCurve | None = None) -> str:
 def _example(write: Write) -> Config:
     """The example with the files it names beside it."""
     return load(
-        write(EXAMPLE.read_text(encoding="utf-8"), **{"AuthKey_ABC.p8": p8(), "service-account.json": "{}"}), {}
+        write(
+            EXAMPLE.read_text(encoding="utf-8"),
+            **{"AuthKey_ABC.p8": p8(), "service-account.json": json.dumps(service_account())},
+        ),
+        {},
     )
 
 
@@ -306,13 +376,72 @@ def test_an_apns_key_that_is_none_is_refused_without_showing_it(write: Write, ke
 
 def test_a_service_account_is_its_json_and_never_shown(write: Write) -> None:
     text = '[channels.fcm.a]\nservice_account_file = "account"\n'
-    account = '{"project_id": "p", "private_key": "hunter2"}'
-    config = load(write(text, account=account), {})
-    assert config.channels.fcm["a"].service_account["project_id"] == "p"
-    assert "hunter2" not in repr(config) + "\n".join(describe(config))
+    account = service_account()
+    config = load(write(text, account=json.dumps(account)), {})
+    assert config.channels.fcm["a"].service_account == account
+    assert account["private_key"] not in repr(config) + "\n".join(describe(config))
     assert complaints(write(text, account="[hunter2")) == [
         "channels.fcm.a.service_account: found something else, expected the JSON of it, as it was given out"
     ]
+
+
+EMAIL = '[channels.email]\nhost = "h"\nfrom = "a@b.example"\n'
+APNS = '[channels.apns.a]\ntopic = "t"\nkey_id = "k"\nteam_id = "t"\nkey_file = "p8"\n'
+FCM = '[channels.fcm.a]\nservice_account_file = "account"\n'
+KEY_SET = '[users]\nissuer = "i"\naudience = "a"\njwks_file = "keys"\n'
+REACHED: dict[str, tuple[str, str]] = {
+    "a key set that is not there": (
+        KEY_SET.replace("keys", "absent"),
+        "users.jwks_file: found {}/absent: No such file or directory, "
+        "expected a JSON Web Key Set with a key for RS256 or ES256",
+    ),
+    "a key set that is no JSON": (KEY_SET, "users.jwks_file: found {}/keys: no key set, expected a JSON Web Key Set"),
+    "an address of Apple's that is none": (
+        APNS + 'server = "https://x:y"',
+        "channels.apns.a.server: found 'https://x:y', expected host:port",
+    ),
+    "an address of the sandbox that is none": (
+        APNS + 'sandbox_server = "x:0"',
+        "channels.apns.a.sandbox_server: found 'x:0', expected host:port",
+    ),
+    "authorities of Apple's that are not there": (
+        APNS + 'ca_file = "absent"',
+        "channels.apns.a.ca_file: found {}/absent: No such file or directory, expected a PEM file of certificates",
+    ),
+    "authorities for mail that are not there": (
+        EMAIL + 'ca_file = "absent"',
+        "channels.email.ca_file: found {}/absent: No such file or directory, expected a PEM file of certificates",
+    ),
+    "authorities for mail that are no PEM": (
+        EMAIL + 'ca_file = "keys"',
+        "channels.email.ca_file: found {}/keys: no certificate in it, expected a PEM file of certificates",
+    ),
+    "a mail account without its password": (
+        EMAIL + 'username = "u"',
+        "channels.email.password: found nothing, expected what belongs to username",
+    ),
+    "a service account without anything": (
+        FCM,
+        "channels.fcm.a.service_account: found something else, expected the JSON of a Google service account",
+    ),
+    "an address of Google's in the clear": (
+        FCM.replace('account"', 'real"\nendpoint = "http://fcm.example.org"'),
+        "channels.fcm.a.endpoint: found 'http://fcm.example.org', expected https://… or, to loopback, http://…",
+    ),
+    "two senders of SMS": (
+        '[channels.sms]\naccount_sid = "a"\nauth_token = "t"\nfrom = "+1"\nmessaging_service_sid = "m"',
+        "channels.sms: found from and messaging_service_sid, expected exactly one of from and messaging_service_sid",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REACHED)
+def test_what_would_only_show_in_operation_is_said_before_under_its_key(
+    write: Write, tmp_path: Path, case: str
+) -> None:
+    text, expected = REACHED[case]
+    (line,) = complaints(write(text, p8=p8(), keys="x", account="{}", real=json.dumps(service_account())))
+    assert line.startswith(expected.format(tmp_path)), line
 
 
 TABLES: list[tuple[str, type[msgspec.Struct]]] = [

@@ -287,7 +287,7 @@ def test_apps_with_the_same_key_share_one_token(credentials: Credentials) -> Non
 
 @pytest.mark.parametrize("key", ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"])
 def test_a_key_that_is_none_is_refused_when_the_channel_is_made(key: str) -> None:
-    with pytest.raises(ConfigError, match="key_file"):
+    with pytest.raises(ConfigError, match="key: found something else"):
         ApnsChannel("ios", ApnsSettings(topic="t", key=key, key_id="K", team_id="T"))
 
 
