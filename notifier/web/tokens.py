@@ -15,10 +15,13 @@ from typing import Any, Protocol
 import aiohttp
 import jwt
 import msgspec
+import structlog
 
 from notifier.errors import ConfigError
 from notifier.web.problems import Refusal
 from notifier.web.settings import UsersSettings
+
+log = structlog.get_logger()
 
 SECRET_BYTES_MIN = 32
 """RFC 7518 §3.2: a key for HS256 has at least the hash's 256 bits."""
@@ -82,6 +85,8 @@ class KeySet:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._tried: datetime | None = None
         self._read: datetime | None = None
+        self._trouble = ""
+        """Why the last reading failed; what stays the same is said once."""
         self._lock = asyncio.Lock()
 
     async def claims(self, token: str, now: datetime) -> Claims:
@@ -114,9 +119,15 @@ class KeySet:
             try:
                 async with asyncio.timeout(KEYSET_FETCH_S_MAX):
                     self._keys = key_set(await self._fetch())
-            except (OSError, TimeoutError, aiohttp.ClientError, ValueError):
+            except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
+                self._failed(str(error) or type(error).__name__)
                 return
-            self._read = now
+            self._read, self._trouble = now, ""
+
+    def _failed(self, reason: str) -> None:
+        if reason != self._trouble:
+            self._trouble = reason
+            log.error("the users' key set cannot be read", reason=reason, known=len(self._keys))
 
 
 def tokens(settings: UsersSettings) -> Tokens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import json
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from structlog.testing import capture_logs
 
 from notifier.errors import ConfigError
 from notifier.telemetry import Secret
@@ -159,6 +161,27 @@ def test_a_set_that_cannot_be_read_again_stays_as_it_was() -> None:
             assert await found.claims(token(**late), NOON + timedelta(hours=source.reads))
 
     asyncio.run(scenario())
+
+
+def test_a_set_that_cannot_be_read_is_an_error_in_the_log_once_until_something_changes() -> None:
+    async def scenario() -> None:
+        source = Source(BOTH)
+        found = KeySet(SETTINGS, source.fetch)
+        late: Json = {"exp": int((NOON + timedelta(days=3)).timestamp())}
+        gone = OSError("gone")
+        for body in (gone, gone, b"<html>", BOTH, gone):
+            source.body = body
+            with contextlib.suppress(Refusal):
+                await found.claims(token(**late), NOON + timedelta(hours=source.reads))
+
+    with capture_logs() as lines:
+        asyncio.run(scenario())
+    assert [(line["log_level"], line["reason"], line["known"]) for line in lines] == [
+        ("error", "gone", 0),
+        ("error", "no key set", 0),
+        ("error", "gone", 2),
+    ]
+    assert {line["event"] for line in lines} == {"the users' key set cannot be read"}
 
 
 def test_a_set_that_could_never_be_read_is_our_trouble_and_not_the_callers() -> None:
