@@ -25,7 +25,7 @@ import apsw
 from notifier.errors import NotifierError, StoreUnavailable
 from notifier.store.database import JointWork, Params, Row, Transaction, Work, load
 from notifier.store.disk import OpenedFile
-from notifier.store.opening import UNAVAILABLE, connect, lock, migrate
+from notifier.store.opening import UNAVAILABLE, claim, connect, lock, migrate, no_database
 
 T = TypeVar("T")
 Each = TypeVar("Each")
@@ -111,8 +111,11 @@ class SqliteDatabase:
         self._lock_file = lock(path)
         self._writer = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
+            claim(self._writer, path)
             self._writer.execute("pragma journal_mode=wal; pragma synchronous=full")
             migrate(self._writer)
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            raise no_database(path, error) from error
         except UNAVAILABLE as error:
             raise StoreUnavailable(f"{path}: {error}") from error
         self._file = OpenedFile(path)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import resource
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -15,12 +15,12 @@ from typing import Any
 import apsw
 import pytest
 
-from notifier.errors import InUse, StoreUnavailable
+from notifier.errors import ConfigError, InUse, StoreUnavailable
 from notifier.store import disk, sqlite
 from notifier.store.database import Row, Transaction, Work
 from notifier.store.disk import FREE_BYTES_MIN, OpenedFile
-from notifier.store.opening import copy_database
-from notifier.store.sqlite import Deferred, SqliteDatabase
+from notifier.store.opening import OURS, copy_database
+from notifier.store.sqlite import Deferred, SqliteDatabase, prepared
 
 
 @contextlib.asynccontextmanager
@@ -361,3 +361,57 @@ def test_a_backup_is_a_whole_database(tmp_path: Path) -> None:
             assert await copy.transact(lambda tx: add_key(tx, b"k")) == []
 
     asyncio.run(scenario())
+
+
+def _text(path: Path) -> None:
+    path.write_text("no database\n" * 200)
+
+
+def _damaged(path: Path) -> None:
+    """A head, and nothing behind it that it promises."""
+    _of(path, 0)
+    path.write_bytes(path.read_bytes()[:100] + bytes(5_000))
+
+
+def _of(path: Path, application: int) -> None:
+    with contextlib.closing(apsw.Connection(str(path))) as connection:
+        connection.execute(f"create table theirs(a); pragma user_version=7; pragma application_id={application}")
+
+
+FOREIGN: dict[str, Callable[[Path], None]] = {
+    "a text": _text,
+    "damaged": _damaged,
+    "another program's": lambda path: _of(path, 4711),
+    "somebody's without a name": lambda path: _of(path, 0),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "theirs.db"
+    FOREIGN[case](path)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"^store.url: found .*theirs.db.*expected"):
+        SqliteDatabase(path)
+    with pytest.raises(ConfigError, match=r"^store.url: found .*theirs.db.*expected"):
+        copy_database(path, tmp_path / "copy.db")
+    assert path.read_bytes() == before
+    assert not (tmp_path / "copy.db").exists()
+
+
+def test_a_database_carries_our_name_from_its_first_start(tmp_path: Path) -> None:
+    """And one of before, which has it not, is known by its tables."""
+    path = tmp_path / "n.db"
+    for _ in range(2):
+        SqliteDatabase(path).close()
+        with contextlib.closing(apsw.Connection(str(path))) as connection:
+            assert connection.execute("pragma application_id").get == OURS
+            connection.execute("pragma application_id=0")
+    assert prepared()["store_probe"].text.endswith(f"application_id = {OURS}")
+
+
+@pytest.mark.parametrize("target", [".", "absent/copy.db"])
+def test_a_copy_has_a_place_or_says_that_it_has_none(tmp_path: Path, target: str) -> None:
+    SqliteDatabase(tmp_path / "n.db").close()
+    with pytest.raises(ConfigError, match=r"found (a|no) folder"):
+        copy_database(tmp_path / "n.db", tmp_path / target)
