@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from notifier.engine.sentences import LANGUAGES
+from notifier.web.body import PAGE_MAX
 
 EPILOG = """\
 configuration:
@@ -57,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
         "event", metavar="EVENT", nargs="?", help="one event of the list, by its id; default: the last ones"
     )
     explain.add_argument("--language", choices=sorted(LANGUAGES), help="of the sentences (default: the person's own)")
-    explain.add_argument("--limit", type=_count, default=10, metavar="N", help="of the last ones (default: 10)")
+    explain.add_argument(
+        "--limit", type=_count, default=10, metavar="N", help=f"of the last ones, at most {PAGE_MAX} (default: 10)"
+    )
 
     send_test = remote(commands, "send-test", "send a test to a person's devices, the whole way, and measure it")
     send_test.add_argument("user", metavar="USER", help="whose: name@domain")
@@ -99,8 +102,8 @@ def remote(
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000:
-        raise argparse.ArgumentTypeError("a number from 1 to 1000")
+    if not text.isdecimal() or not 1 <= int(text[:6]) <= PAGE_MAX:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {PAGE_MAX}")
     return int(text)
 
 

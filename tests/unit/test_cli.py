@@ -17,8 +17,10 @@ import pytest
 
 from notifier import cli
 from notifier.cli import main, show
+from notifier.cli.arguments import parser
 from notifier.cli.service import Unanswered
 from notifier.errors import ConfigError, InUse, StoreUnavailable
+from notifier.web.body import PAGE_MAX
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "operators-token-0001"
@@ -274,6 +276,13 @@ def test_explain_says_when_there_is_nothing(config: str, service: Stand, capsys:
     service.answers["GET", "/v1/admin/decisions?user=a%40b.c&limit=3"] = (200, {"decisions": [], "next": None})
     assert main(["explain", "a@b.c", "--limit", "3", "--config", config]) == 0
     assert capsys.readouterr().out.startswith("Nothing was decided for a@b.c lately")
+
+
+def test_explain_lists_as_many_as_the_service_gives(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parser().parse_args(["explain", "a@b.c", "--limit", str(PAGE_MAX)]).limit == PAGE_MAX
+    with pytest.raises(SystemExit):
+        parser().parse_args(["explain", "a@b.c", "--limit", str(PAGE_MAX + 1)])
+    assert f"a number from 1 to {PAGE_MAX}" in capsys.readouterr().err
 
 
 SENT = [
