@@ -7,7 +7,8 @@
 
 For Cyrus as its distributors build it: switching on its own quota events makes them abort at the first full mailbox
 (see imapd.conf.notifier). Run by a timer, every few minutes, with an account that may LIST and GETQUOTAROOT `user/…`
-(`admins:` in imapd.conf). Python 3.9 or newer and nothing else.
+(`admins:` in imapd.conf). Python 3.9 or newer and nothing else. With TLS the server's certificate must be made out to
+HOST, by an authority of the system's or of --ca-file.
 
 What it says (RFC 5423 §4.1, with diskUsed and diskQuota in KiB, messages and maxMessages): QuotaExceed for a resource
 at its limit, QuotaWithin for one below. Once when it first sees a limit, so that the service knows where it stood; then
