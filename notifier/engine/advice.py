@@ -39,7 +39,8 @@ class Saved(NamedTuple):
 
     document: Preferences
     effective: Effective
-    recipient: Recipient
+    recipient: Recipient | None
+    """None: everybody; the document is the deployment's."""
     now: datetime | None
 
 
@@ -50,9 +51,16 @@ def warnings(
 
     `document` is the user's own layer, `effective` what all layers come to with it.
     """
-    saved = Saved(document, effective, recipient, now)
-    found = [advice for check in _CHECKS for advice in check(saved)]
-    return found[:WARNINGS_MAX]
+    return _said(Saved(document, effective, recipient, now))
+
+
+def warnings_for_all(document: Preferences, effective: Effective, now: datetime | None = None) -> list[Advice]:
+    """As `warnings`, about the deployment's document: `effective` is what somebody has who says nothing himself."""
+    return _said(Saved(document, effective, None, now))
+
+
+def _said(saved: Saved) -> list[Advice]:
+    return [advice for check in _CHECKS for advice in check(saved)][:WARNINGS_MAX]
 
 
 def _cells(saved: Saved) -> Iterator[Advice]:
@@ -68,6 +76,9 @@ def _cells(saved: Saved) -> Iterator[Advice]:
 def _cell(saved: Saved, category: str, medium: Medium, wished: Word, cell: Cell) -> str:
     """The first thing in the way of one cell."""
     name = _NAMES[medium]
+    if cell.word is not wished and saved.recipient is None:
+        law = "forbidden" if cell.constraint is Constraint.FORBID else "required"
+        return f"«{wished}» does nothing: {name} for {category} is {law} by a constraint; everybody has «{cell.word}»"
     if cell.word is not wished and cell.constraint is Constraint.FORBID:
         return f"your provider does not allow {name} for {category}; it stays off"
     if cell.word is not wished:
@@ -82,7 +93,7 @@ def _cell(saved: Saved, category: str, medium: Medium, wished: Word, cell: Cell)
         return f"only a push can be silent: no {name} is sent"
     if wished is Word.CRITICAL and not saved.effective.critical_allowed:
         return "«critical» is not allowed here: it does not pass quiet hours"
-    if wished in _INTERRUPTS:
+    if wished in _INTERRUPTS and saved.recipient is not None:
         return _out_of_reach(saved.recipient, category, medium)
     return ""
 
@@ -103,6 +114,8 @@ def _out_of_reach(recipient: Recipient, category: str, medium: Medium) -> str:
 
 def _required(saved: Saved) -> Iterator[Advice]:
     """What everybody must hear, and this person cannot be told by the way that is required."""
+    if saved.recipient is None:
+        return
     for category, row in saved.effective.cells.items():
         for medium, cell in row.items():
             said = (saved.document.categories or {}).get(category)
@@ -126,7 +139,7 @@ def _digest(saved: Saved) -> Iterator[Advice]:
         yield Advice("/channels/email/state", f"e-mail is switched off, and the digest with it: {consequence}")
     elif not any(row.days and (row.at is not None or row.every_hours) for row in digest.schedule):
         yield Advice("/digest/schedule", f"the digest is never due: {consequence}")
-    elif digest_contact(saved.effective, saved.recipient.contacts) is None:
+    elif saved.recipient is not None and digest_contact(saved.effective, saved.recipient.contacts) is None:
         named = f'"{digest.to}" is no verified mail address of yours' if digest.to else "no verified mail address"
         yield Advice("/digest/to", f"the digest goes nowhere, {named}: {consequence}")
 
@@ -191,6 +204,8 @@ def _pause(saved: Saved) -> Iterator[Advice]:
         return
     if saved.now is not None and pause.until <= saved.now:
         yield Advice("/pause/until", "this moment has passed: nothing is paused")
+    elif saved.recipient is None:
+        yield Advice("/pause/until", "until then everybody is paused who has no pause of his own")
     elif pause.mode is HoldMode.DROP:
         yield Advice("/pause/mode", "what comes during the pause is only in your history; it is not announced later")
 
@@ -200,7 +215,8 @@ def _privacy(saved: Saved) -> Iterator[Advice]:
     for medium, wished in ((m, getattr(wish, m.value)) for m in Medium if wish is not None):
         level = saved.effective.privacy[medium]
         if wished is not None and wished > level:
-            text = f"your provider allows at most «{level.name.lower()}», which is what is shown"
+            who = "the ceiling" if saved.recipient is None else "your provider"
+            text = f"{who} allows at most «{level.name.lower()}», which is what is shown"
             yield Advice(f"/privacy/{medium}", text)
         elif wished is Privacy.NONE and medium is not Medium.PUSH:
             yield Advice(f"/privacy/{medium}", f"«none» shows nothing, so that no {_NAMES[medium]} is sent at once")

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from notifier.engine.advice import warnings_for_all
 from notifier.engine.document import DEPLOYMENT, decode, encode
 from notifier.engine.identity import person_id
 from notifier.engine.leaves import INSTANT, instant_text
@@ -23,7 +24,7 @@ from notifier.web import history
 from notifier.web.body import answer, page, page_size, position, read_json
 from notifier.web.doors import Doors
 from notifier.web.language import reader
-from notifier.web.preferences import recipient_of, revisions, tag, without_answer
+from notifier.web.preferences import ANSWERED, recipient_of, revisions, tag, without_answer
 from notifier.web.problems import Refusal
 from notifier.web.route import CALLER, CURRENT, Caller, Gate, Route, doors_of
 
@@ -91,7 +92,9 @@ async def put_deployment(request: web.Request) -> web.Response:
             current=encode(current.document, rev=current.rev),
         )
     log.info("deployment saved", rev=saved.rev, by=request[CALLER].by)
-    return answer(encode(saved.document, rev=saved.rev), headers={"ETag": tag(saved.rev)})
+    found = warnings_for_all(document, doors.people.resolve(b"", 0), doors.now())
+    said = [{"path": advice.path, "text": advice.text} for advice in found]
+    return answer({**encode(saved.document, rev=saved.rev), ANSWERED: said}, headers={"ETag": tag(saved.rev)})
 
 
 def _event(doors: Doors, row: Journalled) -> dict[str, object]:

@@ -166,7 +166,7 @@ TAGGED: Mapping[str, Mapping[Key, Operation]] = {
         ("PUT", f"{_ADMIN}/preferences/deployment"): Operation(
             "Replace it; what it says beyond the configuration is saved",
             body="DeploymentDocument",
-            answer="DeploymentDocument",
+            answer="SavedDeployment",
             parameters=("IfMatch",),
         ),
         ("GET", f"{_ADMIN}/users/{{user}}/export"): Operation(

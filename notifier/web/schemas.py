@@ -117,6 +117,9 @@ SCHEMAS: Json = {
     "DeploymentDocument": json_schema(DEPLOYMENT),
     "Preferences": _named("PreferencesDocument"),
     "Saved": _object(("schema", "rev", "warnings"), **{**_PROPERTIES, "warnings": _WARNINGS}),
+    "SavedDeployment": _object(
+        ("schema", "rev", "warnings"), **{**json_schema(DEPLOYMENT)["properties"], "warnings": _WARNINGS}
+    ),
     "MergePatch": ANY_OBJECT,
     "Pause": preferences.PAUSE.schema(),
     "Simulation": preferences.SIMULATION.schema(),

@@ -209,11 +209,26 @@ def test_the_deployments_layer_is_written_over_the_revision_read(tmp_path: Path)
         assert (await ask(house, "PUT", path, {})).status == 428
         layer = {"locale": "de", "privacy": {"ceiling": "count"}}
         saved = await ask(house, "PUT", path, layer, If_Match='"0"')
-        assert (saved.json, saved.headers["ETag"]) == ({"schema": 1, "rev": 1, **layer}, '"1"')
+        assert (saved.json, saved.headers["ETag"]) == ({"schema": 1, "rev": 1, **layer, "warnings": []}, '"1"')
         stale = await ask(house, "PUT", path, {}, If_Match='"0"')
-        assert (stale.status, stale.json["current"]) == (412, saved.json)
+        assert (stale.status, {**stale.json["current"], "warnings": []}) == (412, saved.json)
         assert (await ask(house, "PUT", path, {"nonsense": 1}, If_Match="*")).status == 422
         assert (await ask(house, "PUT", path, {}, If_Match="*")).json["rev"] == 2
+
+    in_house(tmp_path, scenario)
+
+
+def test_a_save_of_the_deployments_layer_warns_of_what_comes_to_nothing_or_concerns_everybody(tmp_path: Path) -> None:
+    layer = {
+        "categories": {"mail.new": {"push": "off", "constraint": {"push": "require"}}},
+        "pause": {"until": "2036-01-01T00:00:00Z"},
+    }
+
+    async def scenario(house: House) -> None:
+        saved = await ask(house, "PUT", "/preferences/deployment", layer, If_Match="*")
+        assert [warning["path"] for warning in saved.json["warnings"]] == ["/categories/mail.new/push", "/pause/until"]
+        again = await ask(house, "PUT", "/preferences/deployment", saved.json, If_Match="*")
+        assert (again.status, again.json["warnings"]) == (200, saved.json["warnings"])
 
     in_house(tmp_path, scenario)
 

@@ -157,6 +157,16 @@ def test_a_pause_needs_no_revision_and_its_end_leaves_the_rest_alone(tmp_path: P
     in_house(tmp_path, scenario)
 
 
+def test_a_pause_that_is_over_is_saved_with_a_warning(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        over = {"pause": {"until": "2020-01-01T00:00:00Z"}}
+        saved = await house.ask("PATCH", "/v1/users/me/preferences", over, If_Match="*")
+        said = {warning["path"]: warning["text"] for warning in saved.json["warnings"]}
+        assert said["/pause/until"] == "this moment has passed: nothing is paused"
+
+    in_house(tmp_path, scenario)
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

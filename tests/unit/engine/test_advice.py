@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from notifier.engine.advice import WARNINGS_MAX, warnings
+from notifier.engine.advice import WARNINGS_MAX, warnings, warnings_for_all
 from notifier.engine.builtin import BUILTIN
 from notifier.engine.document import DEPLOYMENT, USER, decode
 from notifier.engine.preferences import resolve
@@ -163,3 +163,38 @@ def test_the_answer_is_bounded() -> None:
         f"w{n}": {"rrule": [{"days": [day], "from": "09:00", "to": "09:00"} for day in WEEK * 4]} for n in range(8)
     }
     assert len(said({"windows": windows})) == WARNINGS_MAX
+
+
+FOR_ALL: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "nothing": ({}, {}),
+    "what holds as it is written": (
+        {"categories": {"mail.new": {"sms": "instant", "constraint": {"email": "forbid"}}}},
+        {},
+    ),
+    "a word its own constraint undoes": (
+        {"categories": {"mail.new": {"push": "off", "constraint": {"push": "require"}}}},
+        {"/categories/mail.new/push": "required by a constraint"},
+    ),
+    "a word that is forbidden beside it": (
+        {"categories": {"mail.new": {"sms": "instant", "constraint": {"sms": "forbid"}}}},
+        {"/categories/mail.new/sms": "forbidden by a constraint"},
+    ),
+    "a word that sends nothing": (cell("mail.new", "sms", "fallback"), {"/categories/mail.new/sms": "«fallback»"}),
+    "a pause of everybody": ({"pause": {"until": "2036-01-01T00:00:00Z"}}, {"/pause/until": "everybody is paused"}),
+    "a pause that is over": ({"pause": {"until": "2026-11-24T11:00:00Z"}}, {"/pause/until": "has passed"}),
+    "more text than its ceiling": (
+        {"privacy": {"push": "subject", "ceiling": "count"}},
+        {"/privacy/push": "the ceiling allows at most «count»"},
+    ),
+    "no digest": ({"digest": {"enabled": False}}, {"/digest/enabled": "switched off"}),
+}
+
+
+@pytest.mark.parametrize("case", FOR_ALL)
+def test_the_deployments_document_is_remarked_upon_too(case: str) -> None:
+    written, expected = FOR_ALL[case]
+    document = decode(written, layer=DEPLOYMENT)
+    effective = resolve((BUILTIN, Layer(DEPLOYMENT, document, 1)))
+    found = {advice.path: advice.text for advice in warnings_for_all(document, effective, NOW)}
+    assert found.keys() == expected.keys(), found
+    assert all(part in found[path] for path, part in expected.items()), found
