@@ -45,5 +45,5 @@ $(READY): requirements.lock
 	@test -n "$(PYTHON)" || { echo "notifier needs Python 3.11 or newer; this machine has $$(python3 -V 2>&1)" >&2; exit 2; }
 	@echo "Making .venv with $(PYTHON) and the pinned packages (once, about a minute) …"
 	@$(PYTHON) -m venv --clear .venv
-	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --quiet --require-hashes -r requirements.lock
 	@touch $(READY)
