@@ -172,8 +172,9 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
             if item is not None:
                 parsed[self.attributes.get(key, key)] = item
         for key in sorted(self.required - value.keys()):
+            codec = self.fields[key]
             faults.add(
-                pointer(at, key), f"missing; accepted: {self.fields[key].schema().get('description', 'a value')}"
+                pointer(at, key), f"missing; accepted: {codec.accepted if isinstance(codec, Leaf) else 'a value'}"
             )
         if not all(self.attributes.get(key, key) in parsed for key in self.required):
             return None

@@ -198,3 +198,14 @@ def test_a_test_is_sent_to_the_device_of_the_path(tmp_path: Path) -> None:
         assert house.behind.tested == [(ANN, bytes.fromhex(made.json["id"]))]
 
     in_house(tmp_path, scenario)
+
+
+def test_what_is_missing_is_said_with_the_words_that_are_accepted(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        refused = await house.ask("POST", "/v1/users/me/devices", {"app": "ios-mail", "token": "ab" * 32})
+        assert (refused.status, refused.json["errors"]) == (
+            422,
+            [{"pointer": "/platform", "detail": "missing; accepted: apns, fcm"}],
+        )
+
+    in_house(tmp_path, scenario)
