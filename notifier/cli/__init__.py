@@ -146,7 +146,16 @@ def replay(arguments: argparse.Namespace) -> int:
         return tell(arguments, answer, letters, "There are no dead letters.")
     wanted = {"all": True} if arguments.all else {"ids": arguments.ids}
     answer = service.post("admin", "dead-letters", "replay", body=wanted)
-    return tell(arguments, answer, [f"{answer.get('replayed', 0)} replayed; each is checked again before it is sent."])
+    replayed = answer.get("replayed", 0)
+    strangers = 0 if arguments.all else max(0, len(set(arguments.ids)) - replayed)
+    if strangers and not replayed:
+        raise Unanswered(
+            "Nothing was replayed: nothing of that id is a dead letter that can be. `notifier replay` lists them."
+        )
+    lines = [f"{replayed} replayed; each is checked again before it is sent."]
+    if strangers:
+        lines.append(f"{strangers} of the ids name no dead letter that can be.")
+    return tell(arguments, answer, lines) or (FAILED if strangers else DONE)
 
 
 def backup(arguments: argparse.Namespace) -> int:

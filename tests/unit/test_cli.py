@@ -323,6 +323,18 @@ def test_replay_lists_or_sends(config: str, service: Stand, capsys: pytest.Captu
     assert [asked[3] for asked in service.asked] == [None, {"ids": ["n1"]}, {"all": True}]
 
 
+def test_replay_of_what_is_no_dead_letter_fails_and_says_so(
+    config: str, service: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.answers["POST", "/v1/admin/dead-letters/replay"] = (200, {"replayed": 0})
+    assert main(["replay", "n1", "--config", config]) == 1
+    assert "nothing of that id is a dead letter" in capsys.readouterr().err
+    assert main(["replay", "--all", "--config", config]) == 0
+    service.answers["POST", "/v1/admin/dead-letters/replay"] = (200, {"replayed": 1})
+    assert main(["replay", "n1", "n2", "--config", config]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of the ids name no dead letter that can be."
+
+
 REFUSALS = [
     (
         422,
