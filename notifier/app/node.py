@@ -20,6 +20,7 @@ from notifier.channels.breaker import Breaker, BreakerSettings
 from notifier.channels.email import EmailSettings
 from notifier.config import Config, secret_keys
 from notifier.config.describe import TRIAL_USER
+from notifier.config.fixed import needs_a_restart
 from notifier.dialects import reparse
 from notifier.engine.identity import person_id
 from notifier.engine.loops import is_our_mail
@@ -67,7 +68,7 @@ class Node:
         database: SqliteDatabase,
         write: Callable[[str], None] | None,
     ) -> None:
-        self.config = config
+        self.config = self._started = config
         self.clock = clock
         self.database = database
         self.metrics = Metrics()
@@ -291,6 +292,8 @@ class Node:
         await self.layers.open(config.preferences)
         self.people.forget_cached()
         self.dispatcher.people_changed()
+        if waiting := needs_a_restart(self._started, config):
+            log.warning("needs a restart", keys=waiting)
 
     async def _close_channels(self) -> None:
         """Nothing is on its way any more: only good-byes are left to say."""

@@ -6,6 +6,7 @@
     check      what a section alone cannot know; warnings
     channels   what only shows when a channel is made: addresses, authorities, credentials
     values     what every number and every URL must be
+    fixed      what a reload leaves as it was
     load       the file, or the built-in configuration
     keys       secrets the service makes for itself
     describe   what was understood, for `check-config`; no secrets

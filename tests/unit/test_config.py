@@ -26,6 +26,7 @@ from notifier.channels.fcm import FcmSettings
 from notifier.channels.sms import SmsSettings
 from notifier.config import Config, default_config, load, secret_keys
 from notifier.config.describe import describe, greeting
+from notifier.config.fixed import needs_a_restart
 from notifier.config.load import BUILT_IN, PLAIN, understand
 from notifier.config.reader import duration, env_name
 from notifier.config.sections import Channels
@@ -575,6 +576,15 @@ def test_a_key_file_that_is_no_secret_is_refused(write: Write, tmp_path: Path, c
     (tmp_path / "var" / "secret.key").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match="at least 16"):
         secret_keys(load(write(SMALL), {}))
+
+
+def test_what_a_reload_leaves_as_it_was_is_named(write: Write) -> None:
+    started = load(write(SMALL), {})
+    assert needs_a_restart(started, load(write(SMALL + "everyone = true\n"), {})) == []
+    changed = (
+        SMALL + '[server]\nlisten = "127.0.0.1:1"\npublic_url = "http://127.0.0.1:5423"\n[retention]\nhistory = "5d"\n'
+    )
+    assert needs_a_restart(started, load(write(changed), {})) == ["server.listen", "retention"]
 
 
 VALUES = st.recursive(
