@@ -10,6 +10,7 @@ import msgspec
 from notifier.engine import explain
 from notifier.engine.decide import decide
 from notifier.engine.identity import conversation_hash
+from notifier.engine.leaves import instant_text
 from notifier.engine.outcome import outcome_of
 from notifier.engine.packed import record
 from notifier.engine.plan import plan
@@ -58,7 +59,7 @@ async def simulate(database: Database, people: People, person: bytes, name: str,
                 {
                     "channel": notification.medium.value,
                     "route": notification.route,
-                    "at": notification.next_at.isoformat(),
+                    "at": instant_text(notification.next_at),
                     "kind": notification.kind.value,
                     "privacy": notification.privacy.name.lower(),
                 }

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
+from notifier.engine.leaves import instant_text
 from notifier.engine.reach import SECURITY, mail_address
 from notifier.model.instant import maybe_instant
 from notifier.model.notification import ENDED, NAMESPACE, Kind, Notification, State, Urgency
@@ -58,7 +59,7 @@ async def test_device(
         answer["reason"] = code or cause
     ended_at = maybe_instant(ended)
     if ended_at is not None:
-        answer["at"] = ended_at.isoformat()
+        answer["at"] = instant_text(ended_at)
     return answer
 
 
