@@ -125,12 +125,12 @@ def fate_of(
     if word == "cancelled_unrepeated" and item is not None and item.state is not ItemState.OPEN:
         # It would have stayed; but then the message was read, or is gone.
         word, cause = "cancelled_doubtful", item.cause
+    if word == "sent" and dismissed and item is None:
+        word = "taken_back_since"
     if word in ("sent", "summed") and dismissed and item is not None and item.ended is not None:
         # Of a message that was read and is gone by now, the moment of the reading is not kept.
         word, back = ("taken_back", item.ended) if item.state is ItemState.SEEN else ("taken_back_since", None)
         cause = item.cause
-    if word == "sent" and item is None and notification.retracted:
-        word = "taken_back_since"
     return Fate(
         word=word,
         medium=notification.medium.value,

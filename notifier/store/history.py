@@ -89,9 +89,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return fate_of(delivery.notification, delivery.receipts, delivery.ended, self.item, now, dismissed=dismissed)
 
     def _dismissed(self, delivery: Delivery) -> bool:
-        """Whether its device was told to take it back: a push, soon enough, with nothing unread left in it."""
+        """Whether its device was told to take it back: a push, soon enough, with nothing unread left in it. Of one that
+        is about no message, the row says it."""
         item, ended = self.item, delivery.ended
-        if delivery.still_open or item is None or item.ended is None or ended is None:
+        if item is None:
+            return delivery.notification.retracted and may_be_shown(delivery.notification)
+        if delivery.still_open or item.ended is None or ended is None:
             return False
         return (
             item.state is not ItemState.OPEN and may_be_shown(delivery.notification) and item.ended - ended < SHOWN_FOR
@@ -269,7 +272,9 @@ async def _entry(tx: Transaction, person: bytes, row: Row) -> Entry:
 async def _of_item(tx: Transaction, delivery: Delivery, item: Item | None) -> Delivery:
     """As far as this message goes: its wishes may have changed, and a push waits or was sent without it."""
     notification = delivery.notification
-    if item is not None and (notification.kind is Kind.SUMMARY or hangs_on_item(notification.category)):
+    unwanted = notification.state is State.CANCELLED and notification.cause is Cause.WISHES_CHANGED
+    stands_for_it = notification.kind is Kind.SUMMARY or hangs_on_item(notification.category)
+    if item is not None and stands_for_it and not unwanted:
         link = {"notification": notification.seq, "item": item.id}
         if not await tx.rows("history_link", link):
             ended = msgspec.structs.replace(notification, state=State.CANCELLED, cause=Cause.WISHES_CHANGED)

@@ -361,3 +361,39 @@ def test_what_said_full_is_told_as_taken_back_once_there_is_room(tmp_path: Path)
         assert (await told(line, "Push", "de"))[1].endswith("inzwischen zurückgenommen: im Postfach war wieder Platz")
 
     run(tmp_path, scene)
+
+
+def test_an_sms_that_said_full_is_not_told_as_taken_back(tmp_path: Path) -> None:
+    """It was under way when there was room again: nobody can take it back."""
+
+    async def scene(line: Pipeline) -> None:
+        channel = line.channels["sms"]
+        channel.answer = lambda message: None
+        await line.known(ANN, phone=False)
+        await line.reach(ANN, "phone", PHONE)
+        await line.wish(ANN, {"categories": {"quota.exceeded": {"push": "off", "sms": "instant"}}})
+        await line.decide()
+        await line.report(event("QuotaExceed", disk_used=100, disk_quota=100, timestamp=line.now))
+        await line.run(1)
+        await line.report(event("QuotaWithin", disk_used=10, disk_quota=100, timestamp=line.now))
+        await line.run(1)
+        channel.release()
+        await line.run(1)
+        assert await told(line, "SMS") == ("sent", "sent at 13:00")
+
+    run(tmp_path, scene)
+
+
+def test_what_was_refused_before_it_was_switched_off_is_told_with_its_tries(tmp_path: Path) -> None:
+    async def scene(line: Pipeline) -> None:
+        await line.known(ANN, phone=False)
+        await line.reach(ANN, "phone", PHONE)
+        await line.wish(ANN, BY_SMS)
+        await line.report(event())
+        await line.run(steps=2)
+        await line.wish(ANN, {"categories": {"mail.new": {"push": "off"}}, "digest": {"enabled": False}})
+        await line.run(1)
+        said = "could not be sent in 1 try, and by then your settings had changed"
+        assert await told(line, "SMS") == ("suppressed", said)
+
+    run(tmp_path, scene, lambda message: Transient("503"))
