@@ -11,13 +11,15 @@ import pytest
 
 from notifier.channels.breaker import Breaker
 from notifier.engine.badge import INTERVAL
+from notifier.engine.identity import person_id
 from notifier.model.event import Event, UidSet
 from notifier.model.message import Message, Push, PushKind
 from notifier.model.notification import Accepted, Outcome, UnknownOutcome
 from notifier.services.undoer import Undoer
 from tests.factories import ANN, NOON, event, summary
-from tests.pipeline import PUSH, YIELDS, MemoryChannel, Pipeline, play
+from tests.pipeline import PUSH, YIELDS, MemoryChannel, Pipeline, phone_of, play
 
+BEN = "ben@example.org"
 Tick = Callable[[float], Awaitable[None]]
 
 
@@ -163,5 +165,31 @@ def test_an_alert_whose_number_still_holds_brings_no_other(tmp_path: Path) -> No
         channel.answer = lambda message: Accepted()
         await settled(tick)
         assert told(line) == [(PushKind.ALERT, 1)] * 2
+
+    staged(tmp_path, scenario)
+
+
+def test_it_is_so_too_on_a_phone_of_two_accounts_of_which_one_may_have_a_new_owner(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline, tick: Tick) -> None:
+        channel = line.channels[PUSH]
+        since = NOON - timedelta(days=9)
+        for name in (ANN, BEN):
+            await line.people.devices.register(person_id(name), name, phone_of(ANN), b"secret", since)
+            await line.replanned(name)
+        renewed = {"owner": BEN, "mailbox": "INBOX", "user": "admin", "timestamp": line.now}
+        await line.report(event("MailboxDelete", uidvalidity=0, **renewed))
+        await line.report(event("MailboxCreate", uidvalidity=2, **renewed))
+        await line.report(mail(6, 1))
+        await tick(3)
+        channel.answer = held
+        await line.report(mail(7, 2))
+        await tick(3)
+        assert told(line)[-1] == (PushKind.ALERT, 2)
+        await line.report(read(line, 6, 1, 8))
+        for _ in range(3):
+            await tick(2.5)
+        channel.release()
+        await settled(tick)
+        assert told(line)[-1] == (PushKind.BADGE, 1)
 
     staged(tmp_path, scenario)

@@ -101,11 +101,11 @@ update device set name = :name, badge = :badge, privacy = :privacy, fetch = :fet
 
 -- name: device_ok
 -- It took a push, with this number on its icon (-1: none); `zero_due` by the rule of `engine.badge.sent`. Returned with it:
--- whether that is known to be another number than it should show by now.
+-- whether that is known to be another number than it should show by now, of the accounts it belongs to (`device_unseen`).
 update device set last_ok = :at, last_error = '', badge_sent = case when :badge < 0 then badge_sent else :badge end,
   zero_due = case when :badge < 0 then zero_due else :badge = 0 and badge_sent <> 0 end where id = :id
 returning id, :badge >= 0 and coalesce((select min(b.unseen) >= 0 and sum(b.unseen) <> :badge from binding b
-  where b.device = device.id), 0)
+  join person p on p.id = b.person where b.device = device.id and b.since > p.suspended_at), 0)
 
 -- name: device_switch
 -- The other APNs world is tried once; a second wrong answer means the token is dead.
