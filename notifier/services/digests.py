@@ -129,7 +129,7 @@ async def withdraw(tx: Transaction, waiting: Notification, now: datetime) -> Non
     """Cancels a digest that waits; what it may have listed stands in the next one, unless it may have arrived."""
     end = await queue.cancel(tx, waiting.seq, Cause.WISHES_CHANGED, now)
     if end is not None:
-        await digest_ended(tx, waiting, end)
+        await digest_ended(tx, waiting, end.state)
 
 
 def _mail(

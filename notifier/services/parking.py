@@ -12,10 +12,12 @@ from datetime import datetime
 import msgspec
 import structlog
 
+from notifier.engine.fate import DOUBTFUL
 from notifier.engine.lifecycle import parked
 from notifier.errors import StoreUnavailable
-from notifier.model.notification import Outcome
-from notifier.services.settling import write_settlement
+from notifier.model.notification import Notification, Outcome
+from notifier.model.preference import Medium
+from notifier.services.settling import current_of, write_settlement
 from notifier.store.database import Database, Transaction
 from notifier.store.people import People
 from notifier.store.queue import Queued
@@ -82,8 +84,12 @@ class Parking:
         settlement = parked(notification, trouble.outcome, trouble.errors[-1], now)
 
         async def work(tx: Transaction) -> None:
-            await write_settlement(tx, found, settlement, self._people, now)
+            current = await current_of(tx, notification)  # it may have been taken back meanwhile
+            row = found if current is None else msgspec.structs.replace(found, notification=current)
+            await write_settlement(tx, row, settlement, self._people, now)
 
+        if notification.medium is Medium.PUSH and settlement.outcome in DOUBTFUL:
+            await self._doubt_badge(notification)
         try:
             await self._database.transact(work)
         except StoreUnavailable:
@@ -99,3 +105,14 @@ class Parking:
                 state=settlement.state.name.lower(),
                 error=settlement.code,
             )
+
+    async def _doubt_badge(self, notification: Notification) -> None:
+        """It may be on the screen, with its number. Apart, for that may be what fails: it is parked all the same."""
+        try:
+            device = {"id": notification.target}
+            await self._database.transact(lambda tx: tx.rows("device_badge_doubted", device))
+        except StoreUnavailable:
+            raise
+        except Exception as failure:
+            said = {"route": notification.route, "notification": notification.seq}
+            log.error("its badge may stay wrong", exc_info=failure, **said)

@@ -24,6 +24,7 @@ from notifier.model.recipient import Recipient
 from notifier.services import badges
 from notifier.services.deciding_again import Again, Reparse, decide_again
 from notifier.services.digests import choose_anew, schedule_digest, unwanted, withdraw
+from notifier.services.taking_back import UNDO_MERGE
 from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.person import Person
@@ -117,7 +118,7 @@ async def _walk(tx: Transaction, again: Again, before: Pass, room: int, now: dat
         if kind == Kind.SUMMARY:
             summaries.append(seq)
         elif state == State.AVAILABLE and id not in again.wanted:
-            await queue.cancel(tx, seq, Cause.WISHES_CHANGED, now)
+            await _cancel(tx, seq, now)
     if full:
         place = rows[-1][0] + 1
     return _so_far(again, before, place, 0, summaries)
@@ -171,6 +172,13 @@ async def _plan_row(tx: Transaction, again: Again, row: Waiting, event: int, aft
     return max(1, len(links)), links[-1][0] if len(links) == room else 0
 
 
+async def _cancel(tx: Transaction, seq: int, now: datetime) -> None:
+    """It is wanted no more; the number it was to bring is."""
+    end = await queue.cancel(tx, seq, Cause.WISHES_CHANGED, now)
+    if end is not None and end.device:
+        await queue.dismiss(tx, end.device, (), now + UNDO_MERGE, badge=True)
+
+
 async def _follow(tx: Transaction, again: Again, before: Pass, seq: int, kind: str, now: datetime) -> None:
     """What no wish plans only follows the revision; a digest is chosen anew, or withdrawn if it is wanted no more."""
     revisions = {"seq": seq, "rev": before.rev, "layer_rev": before.layer_rev}
@@ -200,7 +208,7 @@ async def _judge(tx: Transaction, after: Pass, room: int, now: datetime) -> Pass
     for seq in after.summaries[:room]:
         for row in await tx.rows("notification_read", {"seq": seq}):
             if row[1] not in after.wanted:
-                await queue.cancel(tx, seq, Cause.WISHES_CHANGED, now)
+                await _cancel(tx, seq, now)
     return msgspec.structs.replace(after, summaries=after.summaries[room:])
 
 

@@ -31,7 +31,7 @@ from notifier.model.notification import Accepted, DeadTarget, Kind, Notification
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, Device, Environment
 from notifier.services.last_check import Ready
-from notifier.services.stopping import doubted, release, stop_row, take_back_doubtful
+from notifier.services.stopping import doubted, put_screen_right, release, stop_row
 from notifier.store import collapse, queue
 from notifier.store.database import Transaction
 from notifier.store.devices import read_device
@@ -84,7 +84,7 @@ async def _settle_one(
     if one.outcome is None:
         await release(tx, [notification], now, now)
         return now
-    current = await _current(tx, notification)
+    current = await current_of(tx, notification)
     if current is None:
         return None
     settlement = await _answered(tx, current, one, chance(), lease)
@@ -180,7 +180,7 @@ def _receipt(notification: Notification, settlement: Settlement, now: datetime) 
     }
 
 
-async def _current(tx: Transaction, notification: Notification) -> Notification | None:
+async def current_of(tx: Transaction, notification: Notification) -> Notification | None:
     """As it stands now (perhaps retracted meanwhile), if it is still this attempt's."""
     rows = await tx.rows("notification_read", {"seq": notification.seq})
     if not rows:
@@ -230,8 +230,7 @@ async def write_settlement(
         await digest_ended(tx, notification, settlement.state)
     for effect in settlement.effects:
         await _effect(tx, effect, notification, people, contact, device, now)
-    if settlement.state is State.CANCELLED and not notification.hushed:
-        await take_back_doubtful(tx, notification, settlement.cause, now)
+    await put_screen_right(tx, notification, settlement, now, hushed=notification.hushed)
     if ended:
         say_all(__name__, "settled", [_line(notification, settlement)])
 
@@ -261,6 +260,7 @@ async def end_overdue(tx: Transaction, notification: Notification, now: datetime
     """What nobody sends any more: its time is over, or `no_channel` carries it."""
     end = overdue(notification, now, no_channel=no_channel, doubted=await doubted(tx, notification))
     await tx.rows("queue_end", stop_row(notification, end, now))
+    await put_screen_right(tx, notification, end, now, hushed=notification.hushed)
     if notification.kind is Kind.DIGEST:
         await digest_ended(tx, notification, end.state)
 

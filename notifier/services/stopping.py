@@ -42,9 +42,16 @@ async def doubted(tx: Transaction, notification: Notification) -> bool:
     return tried and await queue.doubts(tx, notification.seq) > this
 
 
-async def take_back_doubtful(tx: Transaction, notification: Notification, cause: Cause | None, now: datetime) -> None:
-    """A cancelled push whose earlier try may be on the screen is dismissed there, unless a newer one replaces it."""
-    if notification.medium is not Medium.PUSH or cause is Cause.SUPERSEDED:
+async def put_screen_right(
+    tx: Transaction, notification: Notification, end: Settlement, now: datetime, *, hushed: bool
+) -> None:
+    """After a push that ended without being taken. One that was taken back is dismissed where an earlier try may be on
+    the screen; any other (also one that was only `hushed`) brings its number no more, so that this goes by itself. A
+    newer one that replaces it does both."""
+    taken = end.state in (State.AVAILABLE, State.ACCEPTED)
+    if notification.medium is not Medium.PUSH or taken or end.cause is Cause.SUPERSEDED:
         return
-    if await queue.doubts(tx, notification.seq):
+    if hushed or not (end.state is State.CANCELLED or notification.retracted):
+        await queue.dismiss(tx, notification.target, (), now, badge=True)
+    elif await queue.doubts(tx, notification.seq):
         await queue.dismiss(tx, notification.target, [str(notification.id)], now, badge=True)

@@ -21,5 +21,7 @@ async def take_back(tx: Transaction, changes: Sequence[Change], now: datetime) -
 
 
 async def silence(tx: Transaction, item: int, cause: Cause, now: datetime) -> None:
-    """He has seen it: what would still interrupt does not; what is shown stays, badge and digest keep it."""
-    await queue.hush(tx, item, cause, now)
+    """He has seen it: what would still interrupt does not; what is shown stays, badge and digest keep it. The number it
+    was to bring goes by itself."""
+    for device in await queue.hush(tx, item, cause, now):
+        await queue.dismiss(tx, device, (), now + UNDO_MERGE, badge=True)

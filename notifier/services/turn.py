@@ -17,12 +17,12 @@ from notifier.errors import RenderError
 from notifier.model.instant import micros
 from notifier.model.item import Cause
 from notifier.model.message import Message
-from notifier.model.notification import BadMessage, Kind, State
+from notifier.model.notification import BadMessage, Kind
 from notifier.model.preference import Medium
 from notifier.services.composing import Composer
 from notifier.services.last_check import Ready, Stop, Stopped, last_check
 from notifier.services.settling import Finished, digest_ended, settle_finished, write_settlement
-from notifier.services.stopping import doubted, release, stop_row, take_back_doubtful
+from notifier.services.stopping import doubted, put_screen_right, release, stop_row
 from notifier.store.database import Transaction
 from notifier.store.people import People
 from notifier.store.queue import Queued
@@ -122,7 +122,6 @@ class Turn:
         else:
             end = unsent(notification, stopped.cause or Cause.NOTHING_LEFT, now)
         await tx.rows("queue_stop", stop_row(notification, end, now))
-        if end.state is State.CANCELLED and not stopped.hushed:
-            await take_back_doubtful(tx, notification, end.cause, now)
+        await put_screen_right(tx, notification, end, now, hushed=stopped.hushed)
         if notification.kind is Kind.DIGEST:
             await digest_ended(tx, notification, end.state)

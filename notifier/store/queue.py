@@ -116,22 +116,33 @@ async def replan(tx: Transaction, planned: Notification, now: datetime) -> None:
         await collapse.keep_level(tx, seq, planned)
 
 
-async def cancel(tx: Transaction, seq: int, cause: Cause, now: datetime) -> State | None:
+class Ended(NamedTuple):
+    """What waited and goes no more."""
+
+    state: State
+    device: bytes
+    """To which it brings no number on the icon any more; b"" unless it was a push."""
+
+
+async def cancel(tx: Transaction, seq: int, cause: Cause, now: datetime) -> Ended | None:
     """What waits goes no more: cancelled, or unknown where it is a mail that may have arrived the first time. None if
     it was not waiting."""
-    for (state,) in await tx.rows("notification_cancel", {"seq": seq, "cause": cause.value, "now": micros(now)}):
-        return State(state)
+    for state, device in await tx.rows("notification_cancel", {"seq": seq, "cause": cause.value, "now": micros(now)}):
+        return Ended(State(state), device)
     return None
 
 
-async def hush(tx: Transaction, item: int, cause: Cause, now: datetime) -> None:
+async def hush(tx: Transaction, item: int, cause: Cause, now: datetime) -> list[bytes]:
     """What is still to interrupt for this item and tells of nothing else does so no more: cancelled where it waits, and
-    not tried again where it is in a sender's hands. What is shown stays."""
+    not tried again where it is in a sender's hands. What is shown stays. Returns the devices of what waited."""
+    devices: list[bytes] = []
     for seq, state in await tx.rows("item_interruptions", {"item": item}):
         if state == State.AVAILABLE:
-            await cancel(tx, seq, cause, now)
+            end = await cancel(tx, seq, cause, now)
+            devices += [end.device] if end is not None and end.device else []
         else:
             await tx.rows("notification_hush", {"seq": seq, "cause": cause.value})
+    return devices
 
 
 async def retract(tx: Transaction, changes: Iterable[Change], now: datetime) -> dict[bytes, list[str]]:
@@ -182,7 +193,7 @@ async def _retract(
             await tx.rows("notification_retract", {"seq": seq, "cause": cause.value})
             continue
         if state == State.AVAILABLE and await cancel(tx, seq, cause, now) and medium == Medium.EMAIL:
-            # A digest that was to be repeated: its slot came to nothing, and what it listed stood in none.
+            # A digest that waited: its slot came to nothing, and what it listed stood in none.
             await tx.rows("slot_emptied", {"seq": seq})
             await tx.rows("items_not_digested", {"notification": seq})
         if medium == Medium.PUSH and perhaps_shown:

@@ -31,7 +31,7 @@ from notifier.model.notification import (
 )
 from notifier.model.preference import Medium
 from notifier.services.settling import write_settlement
-from notifier.services.stopping import stop_row, take_back_doubtful
+from notifier.services.stopping import put_screen_right, stop_row
 from notifier.store import database, queue
 from notifier.store.items import Change
 from notifier.store.people import People
@@ -116,8 +116,7 @@ class Life(RuleBasedStateMachine):
             return
         before = self.row
         self._run("queue_stop", **stop_row(before, end, self.now))
-        if end.state is State.CANCELLED:
-            _done(take_back_doubtful(self._tx, before, end.cause, self.now))
+        _done(put_screen_right(self._tx, before, end, self.now, hushed=False))
         self._moved(before)
 
     @precondition(lambda self: self._may_be_handed_over())

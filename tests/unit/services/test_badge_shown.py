@@ -14,10 +14,11 @@ from notifier.engine.badge import INTERVAL
 from notifier.engine.identity import person_id
 from notifier.model.event import Event, UidSet
 from notifier.model.message import Message, Push, PushKind
-from notifier.model.notification import Accepted, Outcome, UnknownOutcome
+from notifier.model.notification import Accepted, BadMessage, Outcome, State, Transient, UnknownOutcome
 from notifier.services.undoer import Undoer
 from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import PUSH, YIELDS, MemoryChannel, Pipeline, phone_of, play
+from tests.unit.services.sabotage import allow, forbid
 
 BEN = "ben@example.org"
 Tick = Callable[[float], Awaitable[None]]
@@ -191,5 +192,75 @@ def test_it_is_so_too_on_a_phone_of_two_accounts_of_which_one_may_have_a_new_own
         channel.release()
         await settled(tick)
         assert told(line)[-1] == (PushKind.BADGE, 1)
+
+    staged(tmp_path, scenario)
+
+
+def test_a_number_that_went_down_before_its_sender_died_is_corrected_where_nothing_is_repeated(tmp_path: Path) -> None:
+    async def dies(line: Pipeline, tick: Tick) -> None:
+        await line.known(ANN)
+        await line.report(mail(6, 1))
+        await tick(3)
+        line.channels[PUSH].answer = held
+        await line.report(mail(7, 2))
+        await tick(3)
+        assert told(line)[-1] == (PushKind.ALERT, 2)
+        await line.report(read(line, 6, 1, 8))
+        for _ in range(3):
+            await tick(2.5)
+
+    async def lives(line: Pipeline, tick: Tick) -> None:
+        await settled(tick)
+        assert told(line) == [(PushKind.BADGE, 1)]
+
+    staged(tmp_path, dies)
+    staged(tmp_path, lives, start=timedelta(days=3))
+
+
+NOT_TAKEN: dict[str, Outcome] = {
+    "copied while it waits": Accepted(),
+    "switched off while it waits": Accepted(),
+    "copied while it is under way": Transient("503"),
+    "refused": BadMessage("PayloadTooLarge"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_TAKEN)
+def test_the_number_of_an_alert_that_does_not_come_goes_by_itself(tmp_path: Path, case: str) -> None:
+    async def scenario(line: Pipeline, tick: Tick) -> None:
+        channel = line.channels[PUSH]
+        await nothing_unread(line, tick)
+        channel.answer = held
+        await line.report(mail(7, 1))
+        await line.decide()
+        if "wait" not in case:
+            await tick(3)
+        if case.startswith("switched off"):
+            await line.wish(ANN, {"categories": {"mail.new": {"push": "off"}}})
+        elif case.startswith("copied"):
+            letter = summary(message_id="<7@example.net>", thread="<7@example.net>")
+            await line.report(event("MessageAppend", mailbox="Work", uid=1, actor=ANN, service="imap", message=letter))
+        await tick(0)
+        channel.release(lambda message: NOT_TAKEN[case])
+        await settled(tick)
+        assert told(line)[-1] == (PushKind.BADGE, 1)
+        assert told(line).count((PushKind.ALERT, 1)) == ("wait" not in case)
+
+    staged(tmp_path, scenario)
+
+
+def test_the_number_of_an_alert_whose_end_could_not_be_written_is_corrected_when_the_mail_is_read(
+    tmp_path: Path,
+) -> None:
+    async def scenario(line: Pipeline, tick: Tick) -> None:
+        await nothing_unread(line, tick)
+        await forbid(line, "insert on receipt", "new.outcome = 'accepted'")
+        await line.report(mail(7, 1))
+        await settled(tick)
+        assert line.one("select max(state) from notification") == State.DISCARDED
+        await allow(line)
+        await line.report(read(line, 7, 0, 8))
+        await settled(tick)
+        assert shown(line) == 0
 
     staged(tmp_path, scenario)

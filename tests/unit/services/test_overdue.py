@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from notifier.engine.identity import person_id
+from notifier.model.instant import micros
 from notifier.model.item import Cause
 from notifier.model.notification import Accepted, Outcome, State, Transient, UnknownOutcome
 from notifier.services import overdue
 from notifier.services.overdue import Overdue
+from notifier.services.stopping import release
 from notifier.store.history import Entry, History
+from notifier.store.queue import queued
 from tests.factories import ANN, event
 from tests.pipeline import GRACE, PUSH, MemoryChannel, Pipeline, play
 from tests.unit.services.conftest import Lines
@@ -157,6 +160,25 @@ def test_what_a_provider_in_trouble_lets_wait_expires_at_its_time_and_what_is_in
         assert {cause for _, cause in rows(line)} == {"too_old", ""}
 
     play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: Transient("503")))
+
+
+def test_read_in_a_senders_hands_and_given_back_it_is_dismissed_where_it_may_have_been_shown(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(event())
+        await line.run(3)
+        claim = {"route": PUSH, "lease": micros(line.now + timedelta(hours=1)), "limit": 1, "besides": "[]"}
+        due = micros(line.now + timedelta(minutes=1))
+        (row,) = await line.database.transact(lambda tx: tx.rows("queue_claim", {**claim, "now": due}))
+        await line.report(event("MessageRead"))
+        await line.decide()
+        given = queued(row).notification
+        await line.database.transact(lambda tx: release(tx, [given], line.now, line.now))
+        assert await sweeper(line).sweep(line.now + timedelta(days=3)) == 1
+        assert rows(line) == [(State.CANCELLED, "read")]
+        assert str(given.id) in line.one("select cast(dismiss as text) from undo")
+
+    play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: UnknownOutcome("cut")))
 
 
 def test_a_sweep_looks_at_so_many_and_the_next_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,24 @@ def test_a_push_that_was_taken_and_is_a_dead_letter_is_dismissed_when_its_mail_i
     play(tmp_path, scenario, MemoryChannel(PUSH))
 
 
+def test_read_while_its_end_cannot_be_written_it_is_dismissed_as_a_dead_letter(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        channel = line.channels[PUSH]
+        await line.known(ANN)
+        await line.report(event())
+        await line.run(3)
+        await forbid(line, "insert on receipt", "new.outcome = 'accepted'")
+        await line.report(event("MessageRead"))
+        await line.decide()
+        channel.release()
+        await go_by(line)
+        assert ends(line, ANN) == [(State.DISCARDED, "unknown_outcome", "ConstraintError")]
+        (push,) = channel.handed
+        assert str(push.id) in line.one("select cast(dismiss as text) from undo")
+
+    play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: None))
+
+
 def test_a_push_that_was_refused_and_is_a_dead_letter_is_dismissed_nowhere(tmp_path: Path) -> None:
     async def scenario(line: Pipeline) -> None:
         await line.known(ANN)
@@ -99,7 +117,7 @@ def test_a_push_that_was_refused_and_is_a_dead_letter_is_dismissed_nowhere(tmp_p
         assert ends(line, ANN) == [(State.DISCARDED, "bad_message", "PayloadTooLarge")]
         await line.report(event("MessageRead"))
         await line.run(1)
-        assert line.rows("select cast(dismiss as text) from undo where dismiss <> '[]'") == []
+        assert line.rows("select cast(dismiss as text) from undo where cast(dismiss as text) <> '[]'") == []
 
     play(tmp_path, scenario, MemoryChannel(PUSH, lambda message: BadMessage("PayloadTooLarge")))
 

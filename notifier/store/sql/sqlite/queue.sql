@@ -60,7 +60,7 @@ update notification set state = 4, cause = 'superseded', ended = :now where seq 
 -- A code is a key: nothing of it stays. Nor does a mail that was to be repeated: it may have arrived, and nobody knows.
 update notification set state = case when medium = 'email' and repeats > 0 then 7 else 4 end, cause = :cause, ended = :now,
   frozen = x'', params = case kind when 'code' then '{}' else params end
-where seq = :seq and state = 0 returning state
+where seq = :seq and state = 0 returning state, case medium when 'push' then target else x'' end
 
 -- name: notification_retract
 update notification set retracted = 1, cause = :cause where seq = :seq and state in (1, 2)
@@ -95,7 +95,7 @@ where l.notification = :notification and l.item > :after
 order by l.item limit :limit
 
 -- name: notification_unlink
--- It waits, and goes on without this item. What it may have shown is kept, to be taken back with all of it.
+-- It waits, and goes on without this item, if at all. What it may have shown is kept, to be taken back with all of it.
 delete from notification_item where notification = :notification and item = :item and exists (
   select 1 from notification n where n.seq = :notification and n.state = 0
     and n.attempt <= (select count(*) from answered a where a.notification = n.seq))
