@@ -7,7 +7,18 @@ from typing import Final
 
 import msgspec
 
-from notifier.engine.absorb import Mark, Met, Standing, discarding, is_seen, meet, stands_alone, use_of
+from notifier.engine.absorb import (
+    OWN_USES,
+    SEEN,
+    Mark,
+    Met,
+    Standing,
+    discarding,
+    is_seen,
+    meet,
+    stands_alone,
+    use_of,
+)
 from notifier.engine.decide import decide
 from notifier.engine.digest import is_for_digest
 from notifier.engine.identity import conversation_hash, message_id_hash
@@ -49,8 +60,8 @@ async def arrival(
     if met.arrival is Arrival.NEW and (standing.seen or standing.gone):
         # Moved, with a move that is still to be decided: it brings the place where it stands.
         met = Met(Arrival.OVERTAKEN if standing.moved and not standing.seen else Arrival.SEEN_BEFORE)
-    if met.item and met.arrival in JOINING and is_append(received) and standing.mark is Mark.NONE and is_seen(event):
-        # A client copies and moves the flags too. What was said of it there since, the ranges say.
+    if standing.mark is Mark.NONE and _comes_read(event, mailbox, met):
+        # What was said of it there since, the ranges say.
         standing = msgspec.structs.replace(standing, mark=Mark.SEEN, cause=standing.cause or Cause.READ)
     if (put_in := discarding(use_of(event, mailbox))) is not None:
         # Not before: who asks why it was silent is told of the mailbox (`engine.exclude`), not of what that means here.
@@ -70,6 +81,12 @@ async def arrival(
         places=(place,),
     )
     return met, provisional, standing
+
+
+def _comes_read(event: Event, mailbox: Mailbox, met: Met) -> bool:
+    """Whether nobody has to read it any more: it has the flag, which a client copies and moves too; or it is what a
+    person keeps of his own mail."""
+    return is_seen(event) or (not met.item and use_of(event, mailbox) in OWN_USES)
 
 
 def _voided(received: Received, place: Place, mailbox: Mailbox, kept: Bookkeeping) -> Cause | None:
@@ -142,13 +159,19 @@ def opening_of(
 
 
 def stands_in_digest(received: Received, recipient: Recipient, facts: Facts, verdict: Verdict, now: datetime) -> bool:
-    """Of what was read or removed before it came, as if it had come first: marked unread again, or put elsewhere by a
-    move that is still to be reported, it stands there."""
+    """Of what came as read, or was read or removed before it came, as if it had come first and unread: marked unread
+    again, or put elsewhere by a move that is still to be reported, it stands there."""
     ended = facts.arrival is Arrival.OVERTAKEN and facts.item is not None and facts.item.state is not ItemState.OPEN
-    if not ended and facts.arrival is not Arrival.SEEN_BEFORE:
+    if not ended and facts.arrival is not Arrival.SEEN_BEFORE and not is_seen(received.event):
         return is_for_digest(verdict)
     in_time = msgspec.structs.replace(facts, arrival=Arrival.OVERTAKEN, item=None)
-    return is_for_digest(decide(received, recipient, in_time, now))
+    return is_for_digest(decide(_unread(received), recipient, in_time, now))
+
+
+def _unread(received: Received) -> Received:
+    event = received.event
+    others = tuple(flag for flag in event.flag_names if flag.lower() != SEEN)
+    return msgspec.structs.replace(received, event=msgspec.structs.replace(event, flag_names=others))
 
 
 def is_append(received: Received) -> bool:

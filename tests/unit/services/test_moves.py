@@ -19,7 +19,7 @@ from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import PUSH, Pipeline, play, report
 
 MESSAGE_ID = "<1@example.net>"
-VALIDITY = {"INBOX": 1, "Work": 2, "Archive": 3, "Junk": 4}
+VALIDITY = {"INBOX": 1, "Work": 2, "Archive": 3, "Junk": 4, "Sent": 3}
 Spot = tuple[str, int]
 
 

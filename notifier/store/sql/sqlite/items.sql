@@ -11,9 +11,11 @@ select p.item, i.event <> 0 from item_place p join item i on i.seq = p.item
 where p.mailbox = :mailbox and p.person = :person and p.uidvalidity = :uidvalidity and p.uid = :uid
 
 -- name: place_write
+-- One that is known already is as it was, but for what its message's own report says of \Seen where nothing did.
 insert into item_place(person, mailbox, uidvalidity, uid, item, seen, gone)
 values (:person, :mailbox, :uidvalidity, :uid, :item, :seen, :gone)
-on conflict(mailbox, person, uidvalidity, uid) do nothing
+on conflict(mailbox, person, uidvalidity, uid) do update set seen = excluded.seen
+where seen = 0 and excluded.seen <> 0 and item = excluded.item
 
 -- name: place_known_by_uid
 -- Where an item has a UID in that mailbox, what stands for it without one is no place of its own. 4294967295: UID_MAX.
