@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from notifier.engine import badge
-from notifier.model.event import Event, EventType
+from notifier.model.event import EventType, Received
+from notifier.model.instant import micros
 from notifier.model.notification import Notification
 from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
@@ -28,11 +29,15 @@ UNKNOWN: Final = -1
 OTHER_MAILBOXES: Final = frozenset({EventType.MAILBOX_DELETE, EventType.MAILBOX_RENAME})
 
 
-def may_change(event: Event, found: Kept | None) -> bool:
+def may_change(received: Received, found: Kept | None) -> bool:
     """Whether the event may change what its owner's badge counts: it reports a count, or that a mailbox is no more, has
-    another name, or is another one (RFC 9051 §2.3.1.1: a larger UIDVALIDITY) whose count nobody knows yet."""
-    counted = event.unseen is not None or event.messages == 0
-    return counted or event.type in OTHER_MAILBOXES or (found is not None and event.uidvalidity > found[1].swept)
+    another name, or is another one (RFC 9051 §2.3.1.1: a larger UIDVALIDITY, or made again) whose count nobody knows
+    yet."""
+    event = received.event
+    if event.unseen is not None or event.messages == 0 or event.type in OTHER_MAILBOXES:
+        return True
+    kept = found[1] if found is not None else None
+    return kept is not None and (event.uidvalidity > kept.swept or kept.renewed == micros(received.received))
 
 
 def carries(notification: Notification, now: datetime) -> bool:

@@ -60,7 +60,7 @@ async def conclude(
     rules = settings.sources.get(received.source, SourceRules(name=received.source))
     received, found = await _mailbox(tx, received, recipient.id, ahead)
     changes, finished = await state_changes(tx, received, recipient.id, rules, found, ahead.room, now)
-    recounts = may_change(received.event, found)
+    recounts = may_change(received, found)
     if not finished:
         return _unfinished(received, recipient, changes, recounts=recounts)
     met, provisional, standing = await arrival(tx, received, recipient.id, found, ahead)

@@ -21,8 +21,16 @@ from notifier.store.report import Report
 Seat = tuple[int, int]
 """A mailbox row and the UIDVALIDITY that holds."""
 NOWHERE: Seat = (0, 0)
-NOWHERE_ANY_MORE = frozenset({EventType.MAILBOX_DELETE, EventType.MAILBOX_UNSUBSCRIBE})
-"""What may be said of a deleted mailbox although there is none of its name: clients unsubscribe after deleting."""
+NOWHERE_ANY_MORE = frozenset(
+    {
+        EventType.MAILBOX_DELETE,
+        EventType.MAILBOX_UNSUBSCRIBE,
+        EventType.MESSAGE_EXPUNGE,
+        EventType.MESSAGE_EXPIRE,
+    }
+)
+"""What may be said of a deleted mailbox although there is none of its name: clients unsubscribe after deleting, and
+that its messages are gone may be reported last."""
 MOVE = "vnd.cmu.messagemove"
 COUNTS_NOTHING: Mapping[str, object] = {"special": "", "unseen": -1, "messages": -1, "uidnext": 0, "modseq": 0}
 """What a report says of a mailbox it only mentions: the source of a move."""
@@ -63,7 +71,10 @@ class Mailboxes:
             plain.append((report.key, row))
             if event.type is EventType.MAILBOX_DELETE:
                 found.update(await self._flush(tx, plain))
-                await tx.rows("mailbox_delete", row)
+                if await tx.rows("mailbox_deletion_known", row):
+                    del found[report.key]  # Of a mailbox that is no more: it ends nothing in what has the name now.
+                else:
+                    await tx.rows("mailbox_delete", row)
         found.update(await self._flush(tx, plain))
         return found
 

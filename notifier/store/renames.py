@@ -104,6 +104,7 @@ async def _make_way(tx: Transaction, there: Row, moved: Row, now: datetime) -> N
         await tx.rows("mailbox_merge_places", {"from": there[0], "into": moved[0]})
         await tx.rows("mailbox_merge_ranges", {"from": there[0], "into": moved[0]})
         await tx.rows("mailbox_merge_counts", {"from": there[0], "into": moved[0]})
+    await tx.rows("mailbox_makes_way", {"from": there[0], "into": moved[0]})
     await tx.rows("mailbox_forget", {"id": there[0]})
 
 

@@ -151,6 +151,10 @@ def gone(mailbox: str, name: str = "MailboxDelete", **fields: Any) -> Event:
     return event(name, mailbox=mailbox, uidvalidity=0, user="admin", **fields)
 
 
+def created(mailbox: str, uidvalidity: int) -> Event:
+    return event("MailboxCreate", mailbox=mailbox, uidvalidity=uidvalidity, user="admin")
+
+
 BOTH = {**GRACE, "badge": {"mailboxes": ["INBOX", "Work"]}}
 COUNTED: dict[str, tuple[Sequence[Event], int]] = {
     "the last report of each": ([counted(3), counted(2, "Work")], 5),
@@ -167,6 +171,32 @@ COUNTED: dict[str, tuple[Sequence[Event], int]] = {
     "nothing of a mailbox that is gone and there again": (
         [counted(3), counted(2, "Work"), gone("Work"), gone("Work", "MailboxCreate")],
         3,
+    ),
+    "nothing of one made again, whatever is reported next": (
+        [counted(3), counted(2, "Work"), gone("Work"), gone("Work", "MailboxCreate"), counted(4)],
+        4,
+    ),
+    "nothing of one made again with a larger UIDVALIDITY": (
+        [counted(3), counted(2, "Work"), gone("Work"), created("Work", 2), counted(4)],
+        4,
+    ),
+    "what is reported of one made again with a smaller UIDVALIDITY": (
+        [
+            counted(3),
+            counted(2, "Work", uidvalidity=9),
+            gone("Work"),
+            created("Work", 2),
+            counted(1, "Work", uidvalidity=2),
+        ],
+        4,
+    ),
+    "nothing of a mailbox that is gone, whose messages are reported gone afterwards": (
+        [counted(3), counted(2, "Work"), gone("Work"), event("MessageExpunge", mailbox="Work")],
+        3,
+    ),
+    "unknown, once a mail shows that it is there again": (
+        [counted(3), counted(2, "Work", uidvalidity=9), gone("Work"), mail(1, mailbox="Work", uidvalidity=2)],
+        -1,
     ),
     "unknown, once it is another mailbox": ([counted(3), counted(2, "Work"), mail(1, uidvalidity=2)], -1),
     "known, when its new count comes": (

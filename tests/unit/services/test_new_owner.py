@@ -177,3 +177,19 @@ def test_what_was_said_of_somebody_not_known_then_ends_nothing_of_him_later(tmp_
         assert len(line.channels[PUSH].handed) == 1
 
     play(tmp_path, scenario)
+
+
+def test_a_deletion_told_once_more_ends_nothing_of_the_new_owners(tmp_path: Path) -> None:
+    """Another reporter has it, under a name of its own."""
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await report(line, (DAY, made(DELETED)), (2 * DAY, made(CREATED, 2)), (2 * DAY, mail(1, 2)))
+        before = suspended(line)
+        line.now += DAY
+        await line.report(event_at(made(DELETED, producer_id="b"), DAY))
+        await line.run(0)
+        assert suspended(line) == before
+        assert line.rows("select state from item where event = (select max(event) from item)") == [(0,)]
+
+    play(tmp_path, scenario)

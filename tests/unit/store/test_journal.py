@@ -367,6 +367,11 @@ MADE_ANEW: dict[str, tuple[Sequence[Event], list[tuple[int, int]]]] = {
         [(901, 1)],
     ),
     "its UIDVALIDITY rises": ([BEFORE, *GONE_AND_BACK, at(30, 1, 300), at(60, 3, 400), at(90, 2, 300)], [(400, 3)]),
+    "its deletion told once more": ([BEFORE, *GONE_AND_BACK, at(30, 1, 300), deleted(10, producer_id="b")], [(300, 1)]),
+    "a deletion told once more of one whose UIDVALIDITY rose": (
+        [BEFORE, deleted(10), created(20, uidvalidity=901), at(30, 1, 901), deleted(10, producer_id="b")],
+        [(901, 1)],
+    ),
     "deleted once more": (
         [BEFORE, *GONE_AND_BACK, at(30, 1, 300), deleted(40), created(50, uidvalidity=200), at(60, 2, 200)],
         [(200, 2)],

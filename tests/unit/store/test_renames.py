@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from notifier.model.event import Event, UidSet
@@ -108,6 +109,38 @@ def test_a_deleted_mailboxs_name_taken_by_another_deletes_nothing_of_that(tmp_pa
             (ItemState.GONE, "mailbox_deleted"),
             (ItemState.OPEN, ""),
         ]
+
+    play(tmp_path, scenario)
+
+
+LATE: dict[str, dict[str, Any]] = {
+    "known by its UIDVALIDITY": {"uidvalidity": 900},
+    "known by its time": {"uidvalidity": 0},
+}
+
+
+@pytest.mark.parametrize("case", LATE)
+def test_a_late_report_of_a_deleted_mailbox_ends_and_rings_nothing_in_the_one_that_has_its_name(
+    tmp_path: Path, case: str
+) -> None:
+    second = timedelta(seconds=1)
+
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        gone = event("MailboxDelete", mailbox="Job", uidvalidity=900, timestamp=NOON + 2 * second, user=ANN)
+        renamed = msgspec.structs.replace(RENAME, timestamp=NOON + 3 * second)
+        for reported in (mail("Work", 1), gone, renamed):
+            await line.report(reported)
+            await line.run(3)
+        late = msgspec.structs.replace(mail("Job", 8, timestamp=NOON + second), **LATE[case])
+        await line.report(late, mail("Job", 2, timestamp=NOON + 4 * second))
+        await line.run(3)
+        assert line.rows("select p.uid, i.state from item i join item_place p on p.item = i.seq order by 1") == [
+            (1, ItemState.OPEN),
+            (2, ItemState.OPEN),
+            (8, ItemState.GONE),
+        ]
+        assert len(line.channels[PUSH].handed) == 2
 
     play(tmp_path, scenario)
 

@@ -7,7 +7,7 @@ returning key
 -- name: mailbox_report
 -- Counts are the newest by modseq, else uidnext, else time (each the highest of all counts). A smaller
 -- UIDVALIDITY is a late report of a mailbox that is no more, and so is any from before the deletion of the `former` one.
--- One that rises makes it another mailbox (`renewed`). The last column: what was deleted is there again (`mailbox_again`).
+-- One that rises makes it another mailbox (`renewed`); created in the place of a deleted one it is empty. The last column: what was deleted is there again (`mailbox_again`).
 insert into mailbox(store, owner, name, uidvalidity, swept, special, unseen, messages, uidnext, modseq, counted)
 values (:store, :owner, :name, :uidvalidity, :uidvalidity, :special, :unseen, :messages, :uidnext, :modseq,
   case when :unseen >= 0 or :messages >= 0 then :at else 0 end)
@@ -17,7 +17,8 @@ on conflict(store, owner, name) do update set
   deleted = case when excluded.uidvalidity > uidvalidity and :at > former and uidvalidity > 0 then 0 else deleted end,
   former = case when excluded.uidvalidity > uidvalidity and :at > former and uidvalidity > 0 and deleted > 0 then deleted
     else former end,
-  unseen = case when excluded.uidvalidity > uidvalidity and :at > former then excluded.unseen
+  unseen = case when excluded.uidvalidity > uidvalidity and :at > former
+    then max(excluded.unseen, case when :creates and deleted > 0 then 0 else -1 end)
     when excluded.unseen >= 0 and excluded.uidvalidity in (0, uidvalidity)
       and (:at > max(former, deleted) or excluded.uidvalidity > 0 and deleted = 0) and
       case when excluded.modseq > 0 and modseq > 0 then excluded.modseq >= modseq
@@ -36,9 +37,10 @@ returning id, uidvalidity, deleted > 0 and (:at > deleted or :creates and :at = 
 
 -- name: mailbox_again
 -- By what happened later than its deletion: another mailbox, whose UIDVALIDITY may be smaller and of which nothing is
--- known but what that report says, once it is made again.
+-- known but what that report says, once it is made again, and that it was created empty.
 update mailbox set deleted = 0, former = deleted, renewed = :received, uidvalidity = :uidvalidity,
-  swept = min(swept, :uidvalidity), special = '', unseen = -1, messages = -1, uidnext = 0, modseq = 0, counted = 0
+  swept = min(swept, :uidvalidity), special = '',
+  unseen = case when :creates then 0 else -1 end, messages = -1, uidnext = 0, modseq = 0, counted = 0
 where store = :store and owner = :owner and name = :name and deleted > 0
   and (:at > deleted or :creates and :at = deleted)
 
@@ -80,6 +82,10 @@ select id, uidvalidity, deleted, name from mailbox where store = :store and owne
 select id, uidvalidity, deleted, name from mailbox
 where store = :store and owner = :owner and name > :name || :separator and name < :name || char(unicode(:separator) + 1)
 
+-- name: mailbox_makes_way
+-- Late reports of the one that had the name before are known by when that was deleted.
+update mailbox set former = max(former, (select max(f.deleted, f.former) from mailbox f where f.id = :from)) where id = :into
+
 -- name: mailbox_forget
 delete from mailbox where id = :id
 
@@ -117,6 +123,10 @@ update mailbox_old_name set new_name = :new_name where store = :store and owner 
 -- name: mailbox_old_name_drop
 -- A mailbox has that name again.
 delete from mailbox_old_name where store = :store and owner = :owner and name = :name
+
+-- name: mailbox_deletion_known
+-- That of the one before it, told once more.
+select 1 from mailbox where store = :store and owner = :owner and name = :name and :at <= former
 
 -- name: mailbox_delete
 -- Not by a late report of the one before it.
