@@ -36,7 +36,8 @@ REFUSAL_LASTS: Final = timedelta(hours=24)
 """Exceeded ends this long after the last refusal: Cyrus refuses at 19 of 20 and may never say QuotaWithin."""
 REMIND_EVERY: Final = timedelta(hours=24)
 CLOCKS_APART_MAX: Final = timedelta(minutes=1)
-"""Reporters have clocks of their own, and some name whole seconds: what is so close together counts as it comes."""
+"""Reporters have clocks of their own, and some name whole seconds: what is so close together counts as it comes. One
+that is ahead of ours makes nothing late."""
 
 CATEGORIES: Final = {
     QuotaLevel.OK: Category.QUOTA_OK,
@@ -111,7 +112,7 @@ def _known(root: str, resource: str, states: Iterable[QuotaState]) -> QuotaState
 
 
 def _sight(event: Event, usage: Usage, old: QuotaState | None, received: datetime) -> Sighting:
-    occurred = event_time(event, received)
+    occurred = min(event_time(event, received), received)
     if old is not None and old.as_of is not None and occurred < old.as_of - CLOCKS_APART_MAX:
         reason = _reason(Why.QUOTA_OVERTAKEN, old.level, usage)
         return Sighting(state=old, changed=False, category="", reason=reason, usage=usage)

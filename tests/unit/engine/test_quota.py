@@ -103,6 +103,13 @@ def test_the_first_sighting_only_sets_the_level(percent: int, level: QuotaLevel)
     assert sighting.state == QuotaState(root="", resource="STORAGE", level=level, maximum=100, as_of=NOON)
 
 
+def test_a_reporter_whose_clock_is_ahead_makes_nothing_late_that_comes_after_it() -> None:
+    (full,) = observe(at(100, "QuotaExceed", timestamp=NOON + timedelta(minutes=4)), [state(SOFT)], NOON)
+    later = NOON + timedelta(minutes=2)
+    (within,) = observe(at(50, "QuotaWithin", timestamp=later), [full.state], later)
+    assert (within.category, within.state.level) == ("quota.ok", OK)
+
+
 def test_the_first_sighting_of_a_full_mailbox_is_told() -> None:
     assert told(at(100)) == ("quota.exceeded", EXCEEDED)
     assert told(at(19, "QuotaExceed")) == ("quota.exceeded", EXCEEDED)
