@@ -112,15 +112,12 @@ async def standing_at(tx: Transaction, place: Place) -> Standing:
 
 
 async def read_already(tx: Transaction, item: int) -> bool:
-    """Whether ranges nobody has applied yet say that it was read in one of its places, or removed from the last."""
-    places = await tx.rows("item_places", {"item": item})
-    stays = not places
-    for mailbox, uidvalidity, uid, gone, uncertain in places:
+    """Whether ranges nobody has applied yet say that it was read where it stands, or removed from its last place."""
+    places: list[tuple[Mark, bool]] = []
+    for mailbox, uidvalidity, uid, seen, gone, uncertain in await tx.rows("item_places", {"item": item}):
         stands = await standing_at(tx, Place(mailbox, uidvalidity, uid)) if uncertain else Standing()
-        if stands.seen:
-            return True
-        stays = stays or not (gone or stands.gone)
-    return not stays
+        places.append((stands.mark or Mark(seen), bool(gone or stands.gone)))
+    return bool(places) and state_of(places) is not ItemState.OPEN
 
 
 async def open_items(tx: Transaction, openings: Sequence[Opening]) -> list[int]:

@@ -151,6 +151,21 @@ def test_moved_after_it_was_reported_it_stands_in_the_digest_until_it_is_gone_fr
     play(tmp_path, scenario)
 
 
+def test_marked_unread_where_it_went_it_stands_in_the_digest_whatever_is_said_of_where_it_was(tmp_path: Path) -> None:
+    """Nobody has applied yet what is said of the INBOX."""
+    at = {"mailbox": "Work", "uidvalidity": 2, "uid": 3, "timestamp": NOON + timedelta(minutes=5)}
+    unread = event("FlagsClear", flag_names=("\\Seen",), user=ANN, **at)
+    counted = event("MessageRead", uid=5, unseen=0, uidnext=20, user=ANN, timestamp=NOON + timedelta(minutes=9))
+
+    async def scenario(line: Pipeline) -> None:
+        await told(line, new(), read(INBOX), moved(INBOX, WORK), together=False)
+        await told(line, unread)
+        await line.journal.append([report(counted)], line.now)
+        assert await digest(line) == ["Lunch"]
+
+    play(tmp_path, scenario)
+
+
 OVER: dict[str, tuple[Sequence[Event], ItemState]] = {
     "read where it went": ([FIRST, read(WORK), new()], ItemState.SEEN),
     "read before it went": ([read(INBOX), FIRST, new()], ItemState.SEEN),

@@ -255,10 +255,10 @@ select i.seq from (
 join item i on i.seq = f.item where i.own = 1 and i.opened >= :since limit :limit
 
 -- name: item_places
--- Each with whether it stands there no more, and whether a range nobody has applied yet covers it.
-select p.mailbox, p.uidvalidity, p.uid, p.gone, exists (select 1 from seen_range r where r.applied = 0
+-- In the order they became known; each as it stands, and whether a range nobody has applied yet covers it.
+select p.mailbox, p.uidvalidity, p.uid, p.seen, p.gone, exists (select 1 from seen_range r where r.applied = 0
   and r.mailbox = p.mailbox and r.uidvalidity = p.uidvalidity and r.hi >= p.uid and r.lo <= p.uid)
-from item_place p where p.item = :item
+from item_place p where p.item = :item order by p.rowid
 
 -- name: item_of_event
 -- Found through what waits for it, or else through the history: only such events are planned again.
