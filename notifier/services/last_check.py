@@ -14,6 +14,7 @@ import msgspec
 from notifier.engine import badge as badges
 from notifier.engine.lifecycle import PASSIVE_AFTER
 from notifier.engine.schedule import quiet_at
+from notifier.model.event import UID_MAX
 from notifier.model.instant import instant, micros
 from notifier.model.item import Cause, Item
 from notifier.model.notification import Kind, Notification, Urgency
@@ -204,12 +205,14 @@ async def _target(
 
 
 def _spot(linked: list[Linked]) -> Spot | None:
-    """The highest UID of those it stands for; None if they stand in several mailboxes, or may: no UID is above all."""
+    """The highest UID of those it stands for; None if they stand in several mailboxes, or may: no UID is above all, and
+    if one was reported without."""
     boxes = {(one.mailbox, one.uidvalidity) for one in linked}
-    if len(boxes) != 1 or len(linked) == queue.ITEMS_SHOWN_MAX:
+    highest = max((one.uid for one in linked), default=0)
+    if len(boxes) != 1 or len(linked) == queue.ITEMS_SHOWN_MAX or highest > UID_MAX:
         return None
     ((mailbox, uidvalidity),) = boxes
-    return Spot(mailbox, uidvalidity, max(one.uid for one in linked)) if mailbox else None
+    return Spot(mailbox, uidvalidity, highest) if mailbox else None
 
 
 async def badge_of(tx: Transaction, device: Device) -> int | None:

@@ -12,6 +12,7 @@ import pytest
 
 from notifier.model.event import Event, UidSet
 from notifier.model.item import Cause, ItemState
+from notifier.model.message import Push
 from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import PUSH, Pipeline, play
 from tests.unit.services.test_moves import digest, moved, new, read, told
@@ -151,5 +152,17 @@ def test_reported_once_more_when_its_key_is_forgotten_it_is_known(tmp_path: Path
         await line.run(30)
         assert line.rows("select state from item") == [(OPEN,)]
         assert len(line.channels[PUSH].handed) == 1
+
+    play(tmp_path, scenario)
+
+
+def test_its_push_names_no_place_the_app_could_open(tmp_path: Path) -> None:
+    async def scenario(line: Pipeline) -> None:
+        await line.known(ANN)
+        await line.report(NAMELESS)
+        await line.run(30)
+        (push,) = line.channels[PUSH].handed
+        assert isinstance(push, Push)
+        assert not push.fields.keys() & {"uid", "uidvalidity", "mailbox"}
 
     play(tmp_path, scenario)
