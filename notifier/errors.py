@@ -10,7 +10,7 @@
     ├── StoreUnavailable   nobody yet: the disk is full or the database is gone; 503 with Retry-After, tried again
     └── RenderError        us: a template failed on real material; the notification is a dead letter
 
-A provider's refusal is not here: it is an `Outcome`, a value (`notifier.model.notification`).
+A provider's refusal is not here: it is an `Outcome`, a value (`notifier.model.outcome`).
 """
 
 from __future__ import annotations

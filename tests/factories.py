@@ -15,10 +15,12 @@ from uuid import UUID
 from notifier.engine.document import DEPLOYMENT, USER, decode
 from notifier.engine.identity import message_id_hash, person_id
 from notifier.engine.preferences import resolve
+from notifier.model.decision import Urgency
 from notifier.model.event import EVENT_TYPES, Address, Event, MessageSummary, Received
+from notifier.model.facts import Facts
 from notifier.model.item import Item, Mailbox, Place
 from notifier.model.layer import Layer
-from notifier.model.notification import Facts, Kind, Notification, Urgency
+from notifier.model.notification import Kind, Notification
 from notifier.model.preference import Effective, Medium, Privacy
 from notifier.model.recipient import Contact, ContactKind, ContactState, Device, Platform, Recipient
 

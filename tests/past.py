@@ -10,21 +10,10 @@ import msgspec
 
 from notifier.engine.absorb import Standing
 from notifier.engine.identity import person_id
+from notifier.model.decision import Reason, Send, Step, Suppress, ToDigest, Urgency, Verdict, Why
 from notifier.model.event import Received
 from notifier.model.item import Cause, Place
-from notifier.model.notification import (
-    NAMESPACE,
-    Notification,
-    Reason,
-    Send,
-    State,
-    Step,
-    Suppress,
-    ToDigest,
-    Urgency,
-    Verdict,
-    Why,
-)
+from notifier.model.notification import NAMESPACE, Notification, State
 from notifier.model.preference import Medium, Privacy
 from notifier.services.decisions import decision_id, write_decision
 from notifier.store import items, queue

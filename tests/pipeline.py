@@ -28,7 +28,7 @@ from notifier.engine.preferences import resolve
 from notifier.model.event import Event
 from notifier.model.layer import Layer, Preferences
 from notifier.model.message import Message
-from notifier.model.notification import Accepted, Outcome
+from notifier.model.outcome import Accepted, Outcome
 from notifier.model.preference import Effective
 from notifier.model.recipient import Contact, ContactKind, ContactState, Device, Platform
 from notifier.model.source import SourceRules

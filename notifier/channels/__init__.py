@@ -13,7 +13,7 @@ from typing import Protocol
 
 from notifier.errors import NotifierError
 from notifier.model.message import Message
-from notifier.model.notification import Outcome
+from notifier.model.outcome import Outcome
 
 InTime = Callable[[], bool]
 """Whether what was checked before a hand-over still holds: a message may have been read since."""

@@ -24,8 +24,9 @@ from notifier.channels.bounded import BoundedChannel
 from notifier.channels.http2_exchange import Ambiguous, NotSent
 from notifier.channels.http2_pool import Address, host_and_port, tls_context
 from notifier.channels.push import PAYLOAD_BYTES_MAX, fit_payload, not_delivered, word
+from notifier.model.decision import Urgency
 from notifier.model.message import Message, Push, PushKind
-from notifier.model.notification import (
+from notifier.model.outcome import (
     Accepted,
     BadMessage,
     ConfigTrouble,
@@ -33,7 +34,6 @@ from notifier.model.notification import (
     Outcome,
     Throttled,
     Transient,
-    Urgency,
     WrongEnvironment,
 )
 from notifier.model.recipient import Environment

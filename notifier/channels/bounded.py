@@ -8,7 +8,7 @@ from datetime import datetime
 
 from notifier.channels import InTime, always
 from notifier.model.message import Message
-from notifier.model.notification import Outcome, Transient
+from notifier.model.outcome import Outcome, Transient
 
 
 class BoundedChannel(ABC):

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from notifier.model.notification import ConfigTrouble, Outcome, Throttled, Transient, UnknownOutcome
+from notifier.model.outcome import ConfigTrouble, Outcome, Throttled, Transient, UnknownOutcome
 
 IN_FLIGHT_MAX: Final = 500
 

@@ -17,8 +17,9 @@ from typing import Final, assert_never
 
 from notifier.channels import InTime, TooLate
 from notifier.channels.bounded import BoundedChannel
+from notifier.model.decision import Urgency
 from notifier.model.message import Mail, Message, Push, PushKind, Sms
-from notifier.model.notification import Accepted, Outcome, Urgency
+from notifier.model.outcome import Accepted, Outcome
 
 TEXT_CHARS_MAX: Final = 400
 SHOWN_END_CHARS: Final = 4

@@ -24,14 +24,7 @@ from notifier.channels.email_replies import Stage, outcome_of
 from notifier.channels.mime import compose, wire_address
 from notifier.channels.trust import trusting
 from notifier.model.message import Mail, Message
-from notifier.model.notification import (
-    Accepted,
-    BadMessage,
-    ConfigTrouble,
-    Outcome,
-    Transient,
-    UnknownOutcome,
-)
+from notifier.model.outcome import Accepted, BadMessage, ConfigTrouble, Outcome, Transient, UnknownOutcome
 
 __all__ = ["EmailChannel", "EmailSettings", "compose"]
 

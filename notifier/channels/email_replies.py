@@ -11,14 +11,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from notifier.model.notification import (
-    BadMessage,
-    ConfigTrouble,
-    DeadTarget,
-    Outcome,
-    Transient,
-    UnknownOutcome,
-)
+from notifier.model.outcome import BadMessage, ConfigTrouble, DeadTarget, Outcome, Transient, UnknownOutcome
 
 ENHANCED: Final = re.compile(r"[245]\.(\d{1,3})\.(\d{1,3})\b")
 

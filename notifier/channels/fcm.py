@@ -34,15 +34,9 @@ from notifier.channels.http2_exchange import Ambiguous, NotSent, Response
 from notifier.channels.http2_pool import CONNECT_LIMIT_S, Address, Pool, connect, tls_context
 from notifier.channels.push import PAYLOAD_BYTES_MAX, fit_payload, not_delivered
 from notifier.errors import BadSetting
+from notifier.model.decision import Urgency
 from notifier.model.message import Message, Push, PushKind
-from notifier.model.notification import (
-    Accepted,
-    BadMessage,
-    ConfigTrouble,
-    Outcome,
-    UnknownOutcome,
-    Urgency,
-)
+from notifier.model.outcome import Accepted, BadMessage, ConfigTrouble, Outcome, UnknownOutcome
 
 ENDPOINT: Final = "https://fcm.googleapis.com"
 TTL_S_MAX: Final = 2_419_200

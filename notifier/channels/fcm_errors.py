@@ -23,7 +23,7 @@ from pyfcm.errors import (
 from notifier.channels.http2_exchange import Response
 from notifier.channels.push import word
 from notifier.channels.retry_after import retry_after_s
-from notifier.model.notification import BadMessage, ConfigTrouble, DeadTarget, Outcome, Throttled, Transient
+from notifier.model.outcome import BadMessage, ConfigTrouble, DeadTarget, Outcome, Throttled, Transient
 
 QUOTA_WAIT_S: Final = 60.0
 """After QUOTA_EXCEEDED without Retry-After."""

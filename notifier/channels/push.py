@@ -9,7 +9,7 @@ from typing import Final
 
 from notifier.channels.fit import fit_bytes
 from notifier.channels.http2_exchange import Ambiguous, NotSent
-from notifier.model.notification import ConfigTrouble, Outcome, Transient, UnknownOutcome
+from notifier.model.outcome import ConfigTrouble, Outcome, Transient, UnknownOutcome
 
 PAYLOAD_BYTES_MAX: Final = 4_096
 WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -34,14 +34,7 @@ from notifier.channels.retry_after import retry_after_s
 from notifier.channels.sms_codes import outcome_of
 from notifier.engine.callback import Sent, address
 from notifier.model.message import Message, Sms
-from notifier.model.notification import (
-    Accepted,
-    BadMessage,
-    ConfigTrouble,
-    Outcome,
-    Transient,
-    UnknownOutcome,
-)
+from notifier.model.outcome import Accepted, BadMessage, ConfigTrouble, Outcome, Transient, UnknownOutcome
 
 BASE_URL: Final = "https://api.twilio.com"
 CONNECT_S_MAX: Final = 5.0

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from notifier.model.notification import (
-    BadMessage,
-    ConfigTrouble,
-    DeadTarget,
-    Outcome,
-    State,
-    Throttled,
-    Transient,
-    UnknownOutcome,
-)
+from notifier.model.notification import State
+from notifier.model.outcome import BadMessage, ConfigTrouble, DeadTarget, Outcome, Throttled, Transient, UnknownOutcome
 
 
 def _opted_out(code: str) -> Outcome:

@@ -16,7 +16,7 @@ from aiosmtplib import SMTP
 from notifier.channels.email_replies import Stage, outcome_of
 from notifier.channels.mime import wire_address
 from notifier.model.message import Mail
-from notifier.model.notification import Accepted, Outcome, UnknownOutcome
+from notifier.model.outcome import Accepted, Outcome, UnknownOutcome
 
 QUIT_S_MAX: Final = 2.0
 """For RSET and QUIT, on which nothing depends."""

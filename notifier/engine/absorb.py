@@ -16,8 +16,8 @@ import msgspec
 
 from notifier.engine.ranges import SEEN_OPS, newest
 from notifier.model.event import Event, EventType
+from notifier.model.facts import Arrival
 from notifier.model.item import Cause, ItemState, Mailbox, RangeOp, SeenRange
-from notifier.model.notification import Arrival
 
 TWIN_WITHIN = timedelta(seconds=60)
 """A second delivery, or the two halves of a move, follow within this."""

@@ -14,8 +14,8 @@ from notifier.engine.codec import pointer
 from notifier.engine.leaves import duration_text
 from notifier.engine.preferences import digest_contact, tells
 from notifier.engine.reach import mail_address, phone
+from notifier.model.decision import Why
 from notifier.model.layer import Preferences, RowWish
-from notifier.model.notification import Why
 from notifier.model.preference import AtEnd, Cell, Constraint, Day, Effective, HoldMode, Medium, Privacy, Quiet, Word
 from notifier.model.recipient import ContactState, Recipient
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from notifier.model.decision import Reason, Step, Why
 from notifier.model.event import Evidence, MessageContext, MessageSummary
-from notifier.model.notification import Reason, Step, Why
 from notifier.model.preference import Category, Word
 
 CONTEXTS: Final = {

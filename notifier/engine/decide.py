@@ -22,22 +22,9 @@ from notifier.engine.exclude import objection
 from notifier.engine.media import on_medium
 from notifier.engine.reach import SECURITY
 from notifier.engine.wish import Case
+from notifier.model.decision import Decision, Hold, Reason, Send, Step, Suppress, ToDigest, Verdict, Why
 from notifier.model.event import ARRIVALS, QUOTAS, EventType, Received
-from notifier.model.notification import (
-    Arrival,
-    Decision,
-    Facts,
-    Hold,
-    QuotaState,
-    Reason,
-    Send,
-    SignIn,
-    Step,
-    Suppress,
-    ToDigest,
-    Verdict,
-    Why,
-)
+from notifier.model.facts import Arrival, Facts, QuotaState, SignIn
 from notifier.model.preference import Category, Medium
 from notifier.model.recipient import Recipient
 

@@ -15,7 +15,7 @@ import msgspec
 
 from notifier.engine.packed import PackedDecision, PackedReason, VerdictRecord
 from notifier.engine.preferences import digest_contact, tells
-from notifier.model.notification import Decision, Hold, Reason, Send, Step, ToDigest, Verdict, Why
+from notifier.model.decision import Decision, Hold, Reason, Send, Step, ToDigest, Verdict, Why
 from notifier.model.preference import Category, Cell, Effective, Medium
 from notifier.model.recipient import Contact, Recipient
 

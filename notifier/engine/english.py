@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from notifier.engine.language import Language
+from notifier.model.decision import Why
 from notifier.model.item import Cause
-from notifier.model.notification import Why
 
 ENGLISH: Final = Language(
     whys={

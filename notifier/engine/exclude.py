@@ -12,9 +12,10 @@ from notifier.engine import limits
 from notifier.engine.absorb import use_of
 from notifier.engine.categorise import is_trusted_voicemail
 from notifier.engine.ranges import event_time
+from notifier.model.decision import Reason, Step, Why
 from notifier.model.event import EventType, Received
+from notifier.model.facts import Arrival, Facts
 from notifier.model.item import ItemState
-from notifier.model.notification import Arrival, Facts, Reason, Step, Why
 from notifier.model.recipient import Recipient
 
 SPECIAL_USES: Final = {"\\junk": Why.JUNK, "\\trash": Why.TRASH, "\\sent": Why.SENT, "\\drafts": Why.DRAFTS}

@@ -17,8 +17,8 @@ from notifier.engine.fate import Became, Digested, Fate, of_part
 from notifier.engine.language import Language
 from notifier.engine.packed import PackedDecision, PackedReason, VerdictRecord
 from notifier.engine.sentences import language_of
+from notifier.model.decision import Reason, Why
 from notifier.model.item import Cause
-from notifier.model.notification import Reason, Why
 
 Wall = Callable[[datetime], tuple[str, str]]
 """A moment as the reader's clock shows it: the day, "" if it is the one all is about, and the time."""

@@ -18,7 +18,8 @@ from notifier.engine.plan import hangs_on_item
 from notifier.engine.preferences import digest_contact
 from notifier.model.instant import EPOCH
 from notifier.model.item import Cause, Item, ItemState
-from notifier.model.notification import Kind, Notification, Receipt, State
+from notifier.model.notification import Kind, Notification, State
+from notifier.model.outcome import Receipt
 from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from notifier.model.decision import Why
 from notifier.model.item import Cause
-from notifier.model.notification import Why
 
 Sentence = str
 """`{name}` is a member of the reason's detail."""

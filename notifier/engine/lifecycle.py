@@ -30,19 +30,18 @@ from notifier.engine.settlement import (
     Settlement,
     StopNumber,
 )
+from notifier.model.decision import Urgency
 from notifier.model.item import Cause
-from notifier.model.notification import (
+from notifier.model.notification import Notification, State
+from notifier.model.outcome import (
     Accepted,
     BadMessage,
     ConfigTrouble,
     DeadTarget,
-    Notification,
     Outcome,
-    State,
     Throttled,
     Transient,
     UnknownOutcome,
-    Urgency,
     WrongEnvironment,
 )
 from notifier.model.preference import Medium

@@ -16,7 +16,7 @@ from notifier.engine import limits
 from notifier.engine.reach import Group, groups
 from notifier.engine.schedule import QuietSpan, held_too_long, quiet_at
 from notifier.engine.wish import Case, Wish, imposed, wished
-from notifier.model.notification import Decision, Hold, Reason, Send, Step, Suppress, ToDigest, Urgency, Why
+from notifier.model.decision import Decision, Hold, Reason, Send, Step, Suppress, ToDigest, Urgency, Why
 from notifier.model.preference import AtEnd, Category, Medium, Privacy, Word
 
 ACTIVE_WITHIN: Final = timedelta(minutes=5)

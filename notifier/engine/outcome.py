@@ -7,8 +7,9 @@ from typing import Final
 
 from notifier.engine.fate import WAITING, Digested
 from notifier.engine.packed import VerdictRecord, record
+from notifier.model.decision import Verdict, Why
 from notifier.model.item import Cause
-from notifier.model.notification import State, Verdict, Why
+from notifier.model.notification import State
 
 RETRACTED: Final = frozenset(Cause) - {
     Cause.SUPERSEDED,

@@ -13,7 +13,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from notifier.model.notification import Decision, Hold, Reason, Send, Suppress, ToDigest, Verdict
+from notifier.model.decision import Decision, Hold, Reason, Send, Suppress, ToDigest, Verdict
 
 Detail = dict[str, str | int]
 

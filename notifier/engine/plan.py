@@ -19,9 +19,11 @@ from uuid import UUID, uuid5
 import msgspec
 
 from notifier.engine import limits
+from notifier.model.decision import Hold, Send, Verdict
 from notifier.model.event import Received
+from notifier.model.facts import Facts
 from notifier.model.instant import micros
-from notifier.model.notification import NAMESPACE, Facts, Hold, Kind, Notification, Send, State, Verdict
+from notifier.model.notification import NAMESPACE, Kind, Notification, State
 from notifier.model.preference import Category, Medium, Privacy
 from notifier.model.recipient import Device, Recipient
 

@@ -17,9 +17,10 @@ from typing import Final
 import msgspec
 
 from notifier.engine.ranges import event_time
+from notifier.model.decision import Reason, Step, Why
 from notifier.model.event import QUOTAS, Event, EventType
+from notifier.model.facts import QuotaState
 from notifier.model.item import QuotaLevel
-from notifier.model.notification import QuotaState, Reason, Step, Why
 from notifier.model.preference import Category
 
 STORAGE: Final = "STORAGE"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from notifier.model.notification import Reason, Step, Why
+from notifier.model.decision import Reason, Step, Why
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, ContactKind, ContactState, Device, Recipient
 

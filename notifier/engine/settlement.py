@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
+from notifier.model.decision import Urgency
 from notifier.model.item import Cause
-from notifier.model.notification import State, Urgency
+from notifier.model.notification import State
 from notifier.model.preference import Medium
 
 WAIT_S_MAX: Final = 7 * 86_400.0

@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from notifier.engine.identity import network_of
+from notifier.model.decision import Reason, Step, Why
 from notifier.model.event import Event
-from notifier.model.notification import Facts, Reason, SignIn, Step, Why
+from notifier.model.facts import Facts, SignIn
 
 LEARNING_LASTS: Final = timedelta(days=14)
 ADMIN_EVERY: Final = timedelta(hours=24)

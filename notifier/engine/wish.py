@@ -13,7 +13,8 @@ import msgspec
 from notifier.engine.categorise import quieter_of
 from notifier.engine.digest import digest_goes_to
 from notifier.engine.reach import is_watched
-from notifier.model.notification import Decision, Facts, Reason, Step, Suppress, ToDigest, Why
+from notifier.model.decision import Decision, Reason, Step, Suppress, ToDigest, Why
+from notifier.model.facts import Facts
 from notifier.model.preference import Category, Cell, Constraint, Effective, Medium, Origin, Word
 from notifier.model.recipient import Recipient
 

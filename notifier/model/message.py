@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from notifier.model.notification import Urgency
+from notifier.model.decision import Urgency
 from notifier.model.recipient import Environment
 
 

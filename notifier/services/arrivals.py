@@ -23,10 +23,11 @@ from notifier.engine.decide import decide
 from notifier.engine.digest import is_for_digest
 from notifier.engine.identity import conversation_hash, message_id_hash
 from notifier.engine.ranges import event_time
+from notifier.model.decision import Verdict
 from notifier.model.event import ARRIVALS, Event, EventType, Received
+from notifier.model.facts import Arrival, Facts
 from notifier.model.instant import micros
 from notifier.model.item import Cause, Item, ItemState, Mailbox, Place
-from notifier.model.notification import Arrival, Facts, Verdict
 from notifier.model.recipient import Recipient
 from notifier.services.facts import Ahead
 from notifier.services.taking_back import silence

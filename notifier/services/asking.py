@@ -16,8 +16,8 @@ from notifier.engine.packed import record
 from notifier.engine.plan import plan
 from notifier.errors import InputError
 from notifier.model.event import ARRIVALS, Event, Received
+from notifier.model.facts import Facts
 from notifier.model.item import Item, Mailbox
-from notifier.model.notification import Facts
 from notifier.model.recipient import Recipient
 from notifier.render.wall import wall
 from notifier.services.contents import Contents, contents

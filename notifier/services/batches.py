@@ -11,9 +11,11 @@ from datetime import datetime
 
 import msgspec
 
+from notifier.model.decision import Verdict
 from notifier.model.event import ARRIVALS
+from notifier.model.facts import QuotaState
 from notifier.model.instant import micros
-from notifier.model.notification import Notification, QuotaState, Verdict
+from notifier.model.notification import Notification
 from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
 from notifier.services import badges

@@ -14,8 +14,10 @@ import msgspec
 
 from notifier.engine.decide import decide
 from notifier.engine.plan import plan
+from notifier.model.decision import Reason, Step, Verdict, Why
 from notifier.model.event import EventType, Received
-from notifier.model.notification import Arrival, Notification, Reason, Step, Verdict, Why
+from notifier.model.facts import Arrival
+from notifier.model.notification import Notification
 from notifier.model.recipient import Recipient
 from notifier.model.source import SourceRules
 from notifier.services.arrivals import JOINING, arrival, as_it_stands, is_append, join, opening_of, stands_in_digest

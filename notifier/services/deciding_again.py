@@ -16,10 +16,12 @@ from notifier.engine.decide import decide
 from notifier.engine.digest import is_for_digest, moved, was_capped
 from notifier.engine.packed import VerdictRecord, unpack
 from notifier.engine.plan import hangs_on_item, joined, plan
+from notifier.model.decision import Suppress, Verdict
 from notifier.model.event import Event, Received
+from notifier.model.facts import Arrival, Facts
 from notifier.model.instant import micros
 from notifier.model.item import Item, ItemState
-from notifier.model.notification import Arrival, Facts, Kind, Notification, State, Suppress, Verdict
+from notifier.model.notification import Kind, Notification, State
 from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
 from notifier.services.decisions import decision_id, write_decision

@@ -9,9 +9,10 @@ from uuid import UUID
 import structlog
 
 from notifier.engine.packed import pack
+from notifier.model.decision import Verdict, Why
 from notifier.model.event import Received
 from notifier.model.instant import micros
-from notifier.model.notification import NAMESPACE, Verdict, Why
+from notifier.model.notification import NAMESPACE
 from notifier.store.database import Transaction
 
 log = structlog.get_logger()

@@ -17,7 +17,7 @@ from notifier.channels import Channel, TooLate
 from notifier.channels.breaker import Breaker, Gate
 from notifier.errors import RenderError
 from notifier.model.message import Message
-from notifier.model.notification import BadMessage, Outcome, UnknownOutcome
+from notifier.model.outcome import BadMessage, Outcome, UnknownOutcome
 from notifier.services import Clock
 from notifier.services.composing import Composer
 from notifier.services.last_check import Ready

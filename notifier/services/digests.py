@@ -15,9 +15,10 @@ import msgspec
 from notifier.engine.digest import digest_goes_to
 from notifier.engine.schedule import next_slot
 from notifier.engine.slots import Timetable, due_slot, planned
+from notifier.model.decision import Urgency
 from notifier.model.instant import micros
 from notifier.model.item import Cause
-from notifier.model.notification import NAMESPACE, Kind, Notification, Urgency
+from notifier.model.notification import NAMESPACE, Kind, Notification
 from notifier.model.preference import Digest, Effective, Medium, Privacy, Slot
 from notifier.model.recipient import Contact, Recipient
 from notifier.services.marking import layers_changed

@@ -15,9 +15,9 @@ from notifier.engine.absorb import OWN_USES, Met, Standing, use_of
 from notifier.engine.identity import network_of
 from notifier.engine.ranges import event_time
 from notifier.model.event import Event, EventType, MessageSummary, Received
+from notifier.model.facts import Arrival, Facts, QuotaState, SignIn
 from notifier.model.instant import maybe_instant, micros
 from notifier.model.item import Cause, Item, QuotaLevel
-from notifier.model.notification import Arrival, Facts, QuotaState, SignIn
 from notifier.model.recipient import Recipient
 from notifier.model.source import SourceRules
 from notifier.services.state_changes import Room

@@ -14,10 +14,11 @@ import msgspec
 from notifier.engine import badge as badges
 from notifier.engine.lifecycle import PASSIVE_AFTER
 from notifier.engine.schedule import quiet_at
+from notifier.model.decision import Urgency
 from notifier.model.event import UID_MAX
 from notifier.model.instant import instant, micros
 from notifier.model.item import Cause, Item
-from notifier.model.notification import Kind, Notification, Urgency
+from notifier.model.notification import Kind, Notification
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, ContactState, Device, Recipient
 from notifier.store import collapse, queue

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from notifier.engine.digest import is_for_digest, notice_group
 from notifier.engine.plan import hangs_on_item
+from notifier.model.decision import Verdict
 from notifier.model.event import Received
 from notifier.model.item import Cause, ItemState, QuotaLevel
-from notifier.model.notification import Verdict
 from notifier.model.preference import Category
 from notifier.store import items as item_store
 from notifier.store.database import Transaction

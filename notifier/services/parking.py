@@ -15,7 +15,8 @@ import structlog
 from notifier.engine.fate import DOUBTFUL
 from notifier.engine.lifecycle import parked
 from notifier.errors import StoreUnavailable
-from notifier.model.notification import Notification, Outcome
+from notifier.model.notification import Notification
+from notifier.model.outcome import Outcome
 from notifier.model.preference import Medium
 from notifier.services.settling import current_of, write_settlement
 from notifier.store.database import Database, Transaction

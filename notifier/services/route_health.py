@@ -14,7 +14,7 @@ import structlog
 from notifier.engine.leaves import instant_text
 from notifier.engine.lifecycle import tag_of
 from notifier.model.instant import instant, micros
-from notifier.model.notification import ConfigTrouble, Outcome, Throttled, Transient, UnknownOutcome
+from notifier.model.outcome import ConfigTrouble, Outcome, Throttled, Transient, UnknownOutcome
 from notifier.store.database import Database
 
 log = structlog.get_logger()

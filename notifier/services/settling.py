@@ -27,7 +27,8 @@ from notifier.engine.lifecycle import (
 )
 from notifier.model.instant import micros
 from notifier.model.item import Cause
-from notifier.model.notification import Accepted, DeadTarget, Kind, Notification, Outcome, State, UnknownOutcome
+from notifier.model.notification import Kind, Notification, State
+from notifier.model.outcome import Accepted, DeadTarget, Outcome, UnknownOutcome
 from notifier.model.preference import Medium
 from notifier.model.recipient import Contact, Device, Environment
 from notifier.services.last_check import Ready

@@ -13,8 +13,9 @@ from uuid import UUID, uuid5
 
 from notifier.engine.leaves import instant_text
 from notifier.engine.reach import SECURITY, mail_address
+from notifier.model.decision import Urgency
 from notifier.model.instant import maybe_instant
-from notifier.model.notification import ENDED, NAMESPACE, Kind, Notification, State, Urgency
+from notifier.model.notification import ENDED, NAMESPACE, Kind, Notification, State
 from notifier.model.preference import Medium, Privacy
 from notifier.model.recipient import Contact, ContactKind, Device, Recipient
 from notifier.services import Clock

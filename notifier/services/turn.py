@@ -17,7 +17,8 @@ from notifier.errors import RenderError
 from notifier.model.instant import micros
 from notifier.model.item import Cause
 from notifier.model.message import Message
-from notifier.model.notification import BadMessage, Kind
+from notifier.model.notification import Kind
+from notifier.model.outcome import BadMessage
 from notifier.model.preference import Medium
 from notifier.services.composing import Composer
 from notifier.services.last_check import Ready, Stop, Stopped, last_check

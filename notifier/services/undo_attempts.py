@@ -17,10 +17,11 @@ import structlog
 from notifier.engine import badge as badges
 from notifier.engine.lifecycle import CONFIG_WAIT, THROTTLED_WAIT_S, RetryPolicy
 from notifier.engine.limits import UNDO
+from notifier.model.decision import Urgency
 from notifier.model.instant import micros
 from notifier.model.message import Below, Push, PushKind
-from notifier.model.notification import (
-    NAMESPACE,
+from notifier.model.notification import NAMESPACE
+from notifier.model.outcome import (
     Accepted,
     BadMessage,
     ConfigTrouble,
@@ -29,7 +30,6 @@ from notifier.model.notification import (
     Throttled,
     Transient,
     UnknownOutcome,
-    Urgency,
 )
 from notifier.model.recipient import Device
 from notifier.services.last_check import badge_of

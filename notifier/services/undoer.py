@@ -25,7 +25,7 @@ from notifier.channels.breaker import Breaker, Gate
 from notifier.errors import StoreUnavailable
 from notifier.model.instant import micros
 from notifier.model.message import Push, PushKind
-from notifier.model.notification import Accepted, ConfigTrouble, Outcome, Throttled, UnknownOutcome
+from notifier.model.outcome import Accepted, ConfigTrouble, Outcome, Throttled, UnknownOutcome
 from notifier.services import Clock
 from notifier.services.settling import outcome_tag
 from notifier.services.undo_attempts import Attempt, Done, attempt_of, pushes_of, settle_undo, tell

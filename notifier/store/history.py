@@ -16,9 +16,11 @@ from notifier.engine import outcome
 from notifier.engine.fate import WAITING, Became, Fate, Listed, digested, fate_of, telling
 from notifier.engine.packed import VerdictRecord, unpack
 from notifier.engine.plan import hangs_on_item
+from notifier.model.facts import SignIn
 from notifier.model.instant import EPOCH, instant, maybe_instant
 from notifier.model.item import Cause, Item, ItemState
-from notifier.model.notification import Kind, Notification, Receipt, SignIn, State
+from notifier.model.notification import Kind, Notification, State
+from notifier.model.outcome import Receipt
 from notifier.model.preference import Medium
 from notifier.store.database import Database, Row, Transaction
 from notifier.store.items import item_of

@@ -13,9 +13,10 @@ from uuid import UUID
 import msgspec
 
 from notifier.engine.plan import hangs_on_item, joined
+from notifier.model.decision import Urgency
 from notifier.model.instant import instant, micros
 from notifier.model.item import Cause, Item, ItemState
-from notifier.model.notification import Kind, Notification, State, Urgency
+from notifier.model.notification import Kind, Notification, State
 from notifier.model.preference import Medium, Privacy
 from notifier.store import collapse, undo
 from notifier.store.database import Row, Transaction

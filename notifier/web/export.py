@@ -11,8 +11,8 @@ from aiohttp import web
 
 from notifier.engine.fate import no_digest
 from notifier.engine.leaves import instant_text
+from notifier.model.facts import SignIn
 from notifier.model.item import Item, ItemState
-from notifier.model.notification import SignIn
 from notifier.model.preference import Privacy
 from notifier.store.history import Entry
 from notifier.store.person import Person

@@ -17,7 +17,8 @@ from notifier.engine.leaves import instant_text
 from notifier.engine.outcome import outcome_of, why_of
 from notifier.engine.packed import PackedDecision, PackedReason, VerdictRecord
 from notifier.model.item import Cause, Item
-from notifier.model.notification import Kind, Notification, Receipt, State
+from notifier.model.notification import Kind, Notification, State
+from notifier.model.outcome import Receipt
 from notifier.model.preference import Medium, Privacy
 from notifier.store.history import Delivery, Entry
 from notifier.web.body import answer, identifier, page, page_size, position

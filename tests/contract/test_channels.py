@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from notifier.channels import TooLate
-from notifier.model.notification import (
+from notifier.model.outcome import (
     Accepted,
     BadMessage,
     ConfigTrouble,

@@ -10,15 +10,7 @@ from typing import Any
 import pytest
 
 from notifier.engine.identity import person_id
-from notifier.model.notification import (
-    Accepted,
-    BadMessage,
-    ConfigTrouble,
-    DeadTarget,
-    Outcome,
-    Transient,
-    UnknownOutcome,
-)
+from notifier.model.outcome import Accepted, BadMessage, ConfigTrouble, DeadTarget, Outcome, Transient, UnknownOutcome
 from notifier.store.history import History
 from notifier.web.history import shown
 from notifier.web.language import Reader

@@ -24,7 +24,7 @@ from notifier.channels.email import EmailChannel, EmailSettings
 from notifier.channels.fcm import FcmChannel
 from notifier.channels.sms import SmsChannel, SmsSettings
 from notifier.model.message import Mail, Message, Push, PushKind, Sms
-from notifier.model.notification import Accepted, Outcome
+from notifier.model.outcome import Accepted, Outcome
 from notifier.render import Renderer
 from notifier.services import Clock
 from notifier.services.composing import Composer

@@ -28,15 +28,7 @@ from notifier.channels.apns import ApnsChannel
 from notifier.channels.fcm import FcmChannel
 from notifier.channels.http2_pool import tls_context
 from notifier.model.message import Push, PushKind
-from notifier.model.notification import (
-    Accepted,
-    BadMessage,
-    ConfigTrouble,
-    Outcome,
-    Throttled,
-    Transient,
-    UnknownOutcome,
-)
+from notifier.model.outcome import Accepted, BadMessage, ConfigTrouble, Outcome, Throttled, Transient, UnknownOutcome
 from tests.servers import apns, fcm
 from tests.servers.http2 import Answer, Cut, Held, Http2Server, Reset, Silence
 from tests.servers.leap import leap, run_leaping

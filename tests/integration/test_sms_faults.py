@@ -15,15 +15,7 @@ import pytest
 
 from notifier.channels.sms import SmsChannel, SmsSettings
 from notifier.model.message import Sms
-from notifier.model.notification import (
-    Accepted,
-    ConfigTrouble,
-    DeadTarget,
-    Outcome,
-    Throttled,
-    Transient,
-    UnknownOutcome,
-)
+from notifier.model.outcome import Accepted, ConfigTrouble, DeadTarget, Outcome, Throttled, Transient, UnknownOutcome
 from tests.servers.leap import leap, run_leaping
 from tests.servers.twilio import ACCOUNT_SID, AUTH_TOKEN, Answer, Drop, Raw, Refuse, Slow, TwilioServer
 

@@ -15,15 +15,7 @@ import trustme
 
 from notifier.channels.email import EmailChannel, EmailSettings
 from notifier.model.message import Mail
-from notifier.model.notification import (
-    Accepted,
-    BadMessage,
-    ConfigTrouble,
-    DeadTarget,
-    Outcome,
-    Transient,
-    UnknownOutcome,
-)
+from notifier.model.outcome import Accepted, BadMessage, ConfigTrouble, DeadTarget, Outcome, Transient, UnknownOutcome
 from tests.servers.leap import leap, run_leaping
 from tests.servers.smtp import PASSWORD, USERNAME, Answer, Cut, Mute, Received, Say, SmtpServer
 from tests.unit.channels.test_sms import NOW

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from notifier.model.decision import Verdict
 from notifier.model.item import Cause
-from notifier.model.notification import State, Verdict
+from notifier.model.notification import State
 from tests.doors import BOB, OPERATOR, House, in_house, user_token
 from tests.factories import ANN, NOON, PERSON, PHONE, device
 from tests.past import DIGESTED, JUNKED, SENT, happen, push_id

@@ -14,21 +14,11 @@ from notifier.engine.explain import explain
 from notifier.engine.outcome import outcome_of
 from notifier.engine.packed import pack, unpack
 from notifier.engine.plan import hangs_on_item, joined, plan
+from notifier.model.decision import Hold, Send, ToDigest, Urgency, Verdict, Why
 from notifier.model.event import EVENT_TYPES, Event, Evidence, MessageContext, MessageSummary
+from notifier.model.facts import Arrival, Facts, QuotaState, SignIn
 from notifier.model.item import QuotaLevel
-from notifier.model.notification import (
-    Arrival,
-    Facts,
-    Hold,
-    Kind,
-    QuotaState,
-    Send,
-    SignIn,
-    ToDigest,
-    Urgency,
-    Verdict,
-    Why,
-)
+from notifier.model.notification import Kind
 from notifier.model.preference import Category, Medium, Privacy
 from notifier.model.recipient import ContactState, Recipient
 from tests.factories import NOON, contact, device, event, facts, own_contact, received, recipient, summary

@@ -29,7 +29,7 @@ from notifier.engine.identity import person_id
 from notifier.model.event import ARRIVALS, Event, UidSet
 from notifier.model.item import ItemState
 from notifier.model.message import Message, Push
-from notifier.model.notification import Accepted, Outcome, Throttled, Transient, UnknownOutcome
+from notifier.model.outcome import Accepted, Outcome, Throttled, Transient, UnknownOutcome
 from notifier.store.database import Transaction
 from tests.factories import event, summary
 from tests.pipeline import PUSH, MemoryChannel, Pipeline, phone_of, play

@@ -15,15 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from notifier.engine.lifecycle import TRANSITIONS, Settlement, lapsed, overdue, parked, settle, unsent
 from notifier.model.instant import micros
 from notifier.model.item import Cause, ItemState
-from notifier.model.notification import (
-    ENDED,
+from notifier.model.notification import ENDED, Notification, State
+from notifier.model.outcome import (
     Accepted,
     BadMessage,
     ConfigTrouble,
     DeadTarget,
-    Notification,
     Outcome,
-    State,
     Throttled,
     Transient,
     UnknownOutcome,

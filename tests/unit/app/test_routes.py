@@ -15,7 +15,7 @@ from notifier.config import load
 from notifier.engine import callback
 from notifier.engine.callback import Sent
 from notifier.model.message import Sms
-from notifier.model.notification import Accepted
+from notifier.model.outcome import Accepted
 from tests.factories import NOON
 from tests.servers.twilio import ACCOUNT_SID, AUTH_TOKEN, TwilioServer
 

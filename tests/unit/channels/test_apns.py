@@ -23,8 +23,9 @@ from notifier.channels.apns_client import ProviderToken
 from notifier.channels.http2_pool import tls_context
 from notifier.channels.push import PAYLOAD_BYTES_MAX
 from notifier.errors import ConfigError
+from notifier.model.decision import Urgency
 from notifier.model.message import Below, Push, PushKind, Sms
-from notifier.model.notification import (
+from notifier.model.outcome import (
     Accepted,
     BadMessage,
     ConfigTrouble,
@@ -32,7 +33,6 @@ from notifier.model.notification import (
     Outcome,
     Throttled,
     Transient,
-    Urgency,
     WrongEnvironment,
 )
 from notifier.model.recipient import Environment

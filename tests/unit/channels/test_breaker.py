@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifier.channels.breaker import Breaker, BreakerSettings, Gate
-from notifier.model.notification import (
+from notifier.model.outcome import (
     Accepted,
     BadMessage,
     ConfigTrouble,

@@ -12,8 +12,9 @@ import pytest
 from notifier.channels import TooLate
 from notifier.channels.console import ConsoleChannel
 from notifier.channels.email import compose
+from notifier.model.decision import Urgency
 from notifier.model.message import Below, Mail, Message, Push, PushKind, Rendered, Sms
-from notifier.model.notification import Accepted, Outcome, Urgency
+from notifier.model.outcome import Accepted, Outcome
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 ID = UUID(int=7)

@@ -19,7 +19,7 @@ from notifier.engine.loops import is_our_mail, is_ours, list_id, message_id
 from notifier.errors import RenderError
 from notifier.model.event import Address, MessageSummary
 from notifier.model.message import Rendered
-from notifier.model.notification import BadMessage, ConfigTrouble, DeadTarget, Outcome, Transient, UnknownOutcome
+from notifier.model.outcome import BadMessage, ConfigTrouble, DeadTarget, Outcome, Transient, UnknownOutcome
 
 DATE = datetime(2026, 11, 24, 7, 30, tzinfo=UTC)
 ID = UUID("0f1a5423-54d3-5e1b-9a75-9f5e1d0c5423")

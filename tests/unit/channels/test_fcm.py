@@ -20,8 +20,9 @@ from notifier.channels.fcm import FcmChannel, FcmSettings, parameters
 from notifier.channels.fcm_errors import CODES
 from notifier.channels.push import PAYLOAD_BYTES_MAX
 from notifier.errors import ConfigError
+from notifier.model.decision import Urgency
 from notifier.model.message import Below, Push, PushKind, Sms
-from notifier.model.notification import (
+from notifier.model.outcome import (
     Accepted,
     BadMessage,
     ConfigTrouble,
@@ -30,7 +31,6 @@ from notifier.model.notification import (
     Throttled,
     Transient,
     UnknownOutcome,
-    Urgency,
 )
 from tests.servers.fcm import FcmStandIn, quota, refusal, service_account, violation
 from tests.servers.http2 import Answer

@@ -16,13 +16,13 @@ from notifier.engine import callback
 from notifier.engine.callback import Sent
 from notifier.engine.lifecycle import TRANSITIONS
 from notifier.model.message import Mail, Sms
-from notifier.model.notification import (
+from notifier.model.notification import State
+from notifier.model.outcome import (
     Accepted,
     BadMessage,
     ConfigTrouble,
     DeadTarget,
     Outcome,
-    State,
     Throttled,
     Transient,
     UnknownOutcome,

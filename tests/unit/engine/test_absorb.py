@@ -8,8 +8,8 @@ import pytest
 
 from notifier.engine.absorb import Mark, Met, Twin, copied, meet, standing, state_of
 from notifier.model.event import Event, EventType
+from notifier.model.facts import Arrival
 from notifier.model.item import Cause, ItemState, RangeOp, SeenRange
-from notifier.model.notification import Arrival
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
 NEW = Event(name="MessageNew", type=EventType.MESSAGE_NEW)

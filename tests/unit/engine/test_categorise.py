@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from notifier.engine.categorise import LOUDNESS, categorise, is_sender_made, quieter_of
+from notifier.model.decision import Why
 from notifier.model.event import Evidence, MessageContext
-from notifier.model.notification import Why
 from notifier.model.preference import Word
 from tests.factories import summary
 

@@ -9,23 +9,10 @@ import pytest
 
 from notifier.engine.decide import decide
 from notifier.engine.outcome import why_of
+from notifier.model.decision import Decision, Hold, Send, Step, Suppress, ToDigest, Urgency, Verdict, Why
 from notifier.model.event import Event, Evidence, MessageContext, Received
+from notifier.model.facts import Arrival, Facts, QuotaState, SignIn
 from notifier.model.item import Cause, ItemState, QuotaLevel
-from notifier.model.notification import (
-    Arrival,
-    Decision,
-    Facts,
-    Hold,
-    QuotaState,
-    Send,
-    SignIn,
-    Step,
-    Suppress,
-    ToDigest,
-    Urgency,
-    Verdict,
-    Why,
-)
 from notifier.model.preference import Medium, Privacy
 from notifier.model.recipient import ContactState, Recipient
 from tests.factories import (

@@ -18,8 +18,9 @@ from notifier.engine.digest import (
     was_capped,
 )
 from notifier.engine.packed import VerdictRecord, pack, record, repack, unpack
+from notifier.model.decision import ToDigest, Verdict
+from notifier.model.facts import QuotaState
 from notifier.model.item import QuotaLevel
-from notifier.model.notification import QuotaState, ToDigest, Verdict
 from notifier.model.preference import Medium
 from tests.factories import NOON, PERSON, contact, event, facts, own_contact, received, recipient, summary
 

@@ -18,9 +18,11 @@ from notifier.engine.outcome import outcome_of, why_of
 from notifier.engine.packed import WORDS, VerdictRecord, pack, record, unpack
 from notifier.engine.quota import MESSAGE, STORAGE
 from notifier.engine.sentences import ENGLISH, LANGUAGES, Language
+from notifier.model.decision import Reason, Step, Verdict, Why
 from notifier.model.event import Event
+from notifier.model.facts import Arrival, QuotaState
 from notifier.model.item import Cause, QuotaLevel
-from notifier.model.notification import Arrival, QuotaState, Reason, State, Step, Verdict, Why
+from notifier.model.notification import State
 from notifier.model.preference import AtEnd, Category, Medium, Privacy, Word
 from notifier.model.recipient import ContactState
 from tests.factories import NOON, event, facts, received, recipient

@@ -12,7 +12,8 @@ from notifier.engine.fate import Became, Digested, Listed, digested, fate_of, no
 from notifier.engine.packed import PackedDecision, PackedReason, VerdictRecord
 from notifier.model.instant import EPOCH
 from notifier.model.item import Cause, Item, ItemState
-from notifier.model.notification import Kind, Receipt, State
+from notifier.model.notification import Kind, State
+from notifier.model.outcome import Receipt
 from notifier.model.preference import Medium
 from tests.factories import NOON, contact, item, notification, own_contact, recipient
 

@@ -29,20 +29,18 @@ from notifier.engine.lifecycle import (
     unread,
     unsent,
 )
+from notifier.model.decision import Urgency
 from notifier.model.item import Cause
-from notifier.model.notification import (
-    ENDED,
+from notifier.model.notification import ENDED, Notification, State
+from notifier.model.outcome import (
     Accepted,
     BadMessage,
     ConfigTrouble,
     DeadTarget,
-    Notification,
     Outcome,
-    State,
     Throttled,
     Transient,
     UnknownOutcome,
-    Urgency,
     WrongEnvironment,
 )
 from notifier.model.preference import Medium

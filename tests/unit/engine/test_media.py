@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from notifier.engine.decide import decide
+from notifier.model.decision import Decision, Hold, Send, Suppress, ToDigest, Urgency, Why
 from notifier.model.event import Evidence, MessageContext, Received
-from notifier.model.notification import Decision, Facts, Hold, Send, Suppress, ToDigest, Urgency, Why
+from notifier.model.facts import Facts
 from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
 from tests.factories import NUMBER, PHONE, device, event, facts, received, recipient, summary

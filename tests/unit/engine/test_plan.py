@@ -10,9 +10,11 @@ import pytest
 
 from notifier.engine.decide import decide
 from notifier.engine.plan import SUMMARY, alert_id, hangs_on_item, joined, plan, summary_id
+from notifier.model.decision import Urgency
 from notifier.model.event import Evidence, MessageContext, Received
+from notifier.model.facts import Facts, QuotaState
 from notifier.model.item import QuotaLevel
-from notifier.model.notification import Facts, Kind, Notification, QuotaState, State, Urgency
+from notifier.model.notification import Kind, Notification, State
 from notifier.model.preference import Category, Medium, Privacy
 from notifier.model.recipient import Platform, Recipient
 from tests.factories import (

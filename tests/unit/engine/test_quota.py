@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from notifier.engine.quota import after, level_of, observe, usages
+from notifier.model.decision import Why
 from notifier.model.event import Event
+from notifier.model.facts import QuotaState
 from notifier.model.item import QuotaLevel
-from notifier.model.notification import QuotaState, Why
 from tests.factories import NOON, event
 
 OK, WARNED, SOFT, EXCEEDED = QuotaLevel

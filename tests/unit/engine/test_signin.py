@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from notifier.engine.signin import is_trusted, judge
+from notifier.model.decision import Why
 from notifier.model.event import Event
-from notifier.model.notification import SignIn, Why
+from notifier.model.facts import SignIn
 from tests.factories import NOON, event, facts
 
 DAY = timedelta(days=1)

@@ -14,7 +14,8 @@ from notifier.engine.badge import INTERVAL
 from notifier.engine.identity import person_id
 from notifier.model.event import Event, UidSet
 from notifier.model.message import Message, Push, PushKind
-from notifier.model.notification import Accepted, BadMessage, Outcome, State, Transient, UnknownOutcome
+from notifier.model.notification import State
+from notifier.model.outcome import Accepted, BadMessage, Outcome, Transient, UnknownOutcome
 from notifier.services.undoer import Undoer
 from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import PUSH, YIELDS, MemoryChannel, Pipeline, phone_of, play

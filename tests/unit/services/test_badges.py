@@ -14,7 +14,7 @@ from notifier.engine.identity import person_id
 from notifier.model.event import Event
 from notifier.model.instant import micros
 from notifier.model.message import Push, PushKind
-from notifier.model.notification import Accepted
+from notifier.model.outcome import Accepted
 from notifier.services.janitor import Janitor, Retention
 from notifier.services.undo_attempts import Done, attempt_of, settle_undo
 from notifier.store.database import Transaction

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from notifier.engine.identity import person_id
-from notifier.model.notification import Accepted, State
+from notifier.model.notification import State
+from notifier.model.outcome import Accepted
 from notifier.store.erasure import erase
 from tests.factories import ANN, NOON, event
 from tests.pipeline import PUSH, MemoryChannel, Pipeline, play

@@ -18,7 +18,7 @@ from notifier.engine.packed import unpack
 from notifier.model.event import Event, Evidence, MessageContext, UidSet
 from notifier.model.item import ItemState
 from notifier.model.message import Mail
-from notifier.model.notification import Accepted, Transient
+from notifier.model.outcome import Accepted, Transient
 from notifier.services import contents
 from notifier.services.asking import pending_digest
 from notifier.services.contents import Contents

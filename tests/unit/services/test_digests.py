@@ -14,7 +14,8 @@ from notifier.model.event import Event, UidSet
 from notifier.model.instant import maybe_instant, micros
 from notifier.model.item import Cause
 from notifier.model.message import Mail
-from notifier.model.notification import Accepted, State, Transient, UnknownOutcome
+from notifier.model.notification import State
+from notifier.model.outcome import Accepted, Transient, UnknownOutcome
 from notifier.model.preference import Effective
 from notifier.services.digests import SKIPPED_FOR
 from notifier.services.marking import Reach, begin

@@ -12,7 +12,8 @@ import pytest
 from notifier.engine.identity import person_id
 from notifier.model.instant import micros
 from notifier.model.item import Cause
-from notifier.model.notification import Accepted, Outcome, State, Transient, UnknownOutcome
+from notifier.model.notification import State
+from notifier.model.outcome import Accepted, Outcome, Transient, UnknownOutcome
 from notifier.services import overdue
 from notifier.services.overdue import Overdue
 from notifier.services.stopping import release

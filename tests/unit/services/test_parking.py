@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from notifier.engine.identity import person_id
-from notifier.model.notification import Accepted, BadMessage, Outcome, State, Transient
+from notifier.model.notification import State
+from notifier.model.outcome import Accepted, BadMessage, Outcome, Transient
 from notifier.services.parking import TRIES_MAX
 from notifier.store.letters import Letters
 from tests.factories import ANN, event

@@ -16,7 +16,8 @@ from notifier.model.event import Event, UidSet
 from notifier.model.instant import micros
 from notifier.model.item import Cause
 from notifier.model.message import Push
-from notifier.model.notification import Accepted, State
+from notifier.model.notification import State
+from notifier.model.outcome import Accepted
 from notifier.services import planner, replanning
 from notifier.services.marking import Reach, begin
 from notifier.store.database import Params, Row, load

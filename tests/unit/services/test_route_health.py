@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from notifier.engine.leaves import instant_text
-from notifier.model.notification import Accepted, ConfigTrouble, DeadTarget, Outcome, Throttled, Transient
+from notifier.model.outcome import Accepted, ConfigTrouble, DeadTarget, Outcome, Throttled, Transient
 from notifier.services import route_health
 from notifier.services.route_health import RouteHealth
 from tests.factories import ANN, NOON, event

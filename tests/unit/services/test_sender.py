@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from notifier.engine.identity import person_id
+from notifier.model.decision import Urgency
 from notifier.model.instant import micros
 from notifier.model.message import Message, Push
-from notifier.model.notification import (
+from notifier.model.notification import State
+from notifier.model.outcome import (
     Accepted,
     ConfigTrouble,
     DeadTarget,
     Outcome,
-    State,
     Throttled,
     Transient,
     UnknownOutcome,
-    Urgency,
     WrongEnvironment,
 )
 from notifier.services.sender import CLAIMS_APART_S, IDLE_S, Sender

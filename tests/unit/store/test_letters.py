@@ -13,16 +13,8 @@ from notifier.engine.callback import Sent
 from notifier.engine.identity import person_id
 from notifier.model.item import Cause
 from notifier.model.message import Message, Sms
-from notifier.model.notification import (
-    ENDED,
-    Accepted,
-    BadMessage,
-    DeadTarget,
-    Outcome,
-    State,
-    Transient,
-    UnknownOutcome,
-)
+from notifier.model.notification import ENDED, State
+from notifier.model.outcome import Accepted, BadMessage, DeadTarget, Outcome, Transient, UnknownOutcome
 from notifier.model.preference import Medium
 from notifier.model.recipient import ContactState
 from notifier.services.last_check import Ready

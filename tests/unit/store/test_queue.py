@@ -13,20 +13,13 @@ import pytest
 
 from notifier.engine.identity import person_id
 from notifier.engine.limits import INSTANT_MAILS_PER_HOUR_MAX
+from notifier.model.decision import Urgency
 from notifier.model.event import Address, Event, UidSet
 from notifier.model.instant import micros
 from notifier.model.item import Cause
 from notifier.model.message import Push
-from notifier.model.notification import (
-    Accepted,
-    BadMessage,
-    Outcome,
-    State,
-    Throttled,
-    Transient,
-    UnknownOutcome,
-    Urgency,
-)
+from notifier.model.notification import State
+from notifier.model.outcome import Accepted, BadMessage, Outcome, Throttled, Transient, UnknownOutcome
 from notifier.services import replanning
 from notifier.services.overdue import Overdue
 from notifier.services.taking_back import silence

@@ -12,7 +12,7 @@ import pytest
 
 from notifier.model.event import Event, UidSet
 from notifier.model.item import ItemState
-from notifier.model.notification import Accepted, Transient
+from notifier.model.outcome import Accepted, Transient
 from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import PUSH, MemoryChannel, Pipeline, play
 
