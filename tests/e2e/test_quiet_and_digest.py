@@ -203,7 +203,7 @@ def test_a_repeat_that_falls_into_quiet_hours_waits_for_their_end(tmp_path: Path
         service.outside.apns.script(PHONE, apple.refusal(503, "ServiceUnavailable"))
         await service.deliver(1, ANN)
         await service.travel(timedelta(minutes=20))
-        assert len(service.outside.pushes(PHONE)) == 1
+        assert len(service.outside.alerts(PHONE)) == 1
         assert await outcomes(service) == ["held"]
         await service.travel(LUNCH_ENDS)
         assert alerts(service) == [("Bob Sender", "New message")] * 2
@@ -252,12 +252,12 @@ def test_what_the_provider_could_not_bring_within_its_hour_stands_in_the_digest(
         for _ in range(5):
             await service.travel(timedelta(minutes=16))
         assert await outcomes(service) == ["expired"]
-        tried = len(service.outside.pushes(PHONE))
+        tried = len(service.outside.alerts(PHONE))
         assert 2 <= tried <= 5
         await service.travel(MORNING)
         await service.travel(SPREAD)
         assert "Invoice" in parts(service.outside.mails(HOME)[0])[0]
-        assert len(service.outside.pushes(PHONE)) == tried
+        assert len(service.outside.alerts(PHONE)) == tried
 
     play(tmp_path, scenario)
 

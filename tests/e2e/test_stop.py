@@ -52,9 +52,9 @@ def test_what_is_under_way_is_cut_after_the_grace_and_settled_by_its_lease_at_th
                 assert len(outside.twilio.sent) == 1
                 first, again = outside.smtp.received
                 assert first.content == again.content
-                assert {request.headers["apns-id"] for request in outside.pushes(TOKEN)} == {
-                    outside.pushes(TOKEN)[0].headers["apns-id"]
-                }
+                rung = [push for push in outside.pushes(TOKEN) if push.headers["apns-push-type"] == "alert"]
+                assert len(rung) > 1
+                assert {push.headers["apns-id"] for push in rung} == {rung[0].headers["apns-id"]}
                 assert await service.stop() == 0
             finally:
                 await service.close()
