@@ -86,6 +86,7 @@ def test_two_accounts_of_one_app_share_a_phone_and_its_badge_is_the_sum_of_both(
             status, body, _ = await ask(stage.service, "POST", f"/v1/users/{name}/devices", made)
             assert status == 201, body
         await stage.service.post(message_new(1, first, unseen=2))
+        await stage.rings(token, 1)
         await stage.service.post(message_new(1, second, unseen=3))
         alerts = await stage.rings(token, 2)
         assert [payload["aps"].get("badge") for payload in alerts] == [None, 5]
