@@ -16,18 +16,17 @@ from notifier.model.event import ARRIVALS
 from notifier.model.facts import QuotaState
 from notifier.model.instant import micros
 from notifier.model.notification import Notification
-from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
 from notifier.services import badges
 from notifier.services.arrivals import message_id_of, place_of
 from notifier.services.deciding import Conclusion, conclude
 from notifier.services.decisions import alarm, announces_nothing, decision_row
-from notifier.services.facts import INSTANT_MAIL, Ahead, Settings, all_instant_mails
+from notifier.services.facts import Ahead, Settings, all_instant_mails, count_mails
 from notifier.services.notices import NO_LONGER_TRUE
 from notifier.services.state_changes import Room
 from notifier.services.taking_back import UNDO_MERGE, take_back
-from notifier.store import counters, queue
 from notifier.store import items as item_store
+from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.items import Kept
 from notifier.store.journal import Waiting
@@ -172,8 +171,7 @@ async def _remember(tx: Transaction, found: Conclusion, new: Sequence[Notificati
                 "seen": micros(sign_in.seen or sign_in.told or sign_in.first),
             },
         )
-    if any(notification.medium is Medium.EMAIL for notification in new):
-        await counters.add(tx, [person], INSTANT_MAIL, now)
+    await count_mails(tx, person, new, now)
 
 
 async def _no_more_full(tx: Transaction, person: bytes, quota: QuotaState, now: datetime) -> None:

@@ -25,10 +25,10 @@ from notifier.model.notification import Kind, Notification, State
 from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
 from notifier.services.decisions import decision_id, write_decision
-from notifier.services.facts import INSTANT_MAIL, instant_mails, known_quotas, known_sign_ins
+from notifier.services.facts import count_mails, instant_mails, known_quotas, known_sign_ins
 from notifier.services.notices import keep_notices
-from notifier.store import counters, queue
 from notifier.store import items as item_store
+from notifier.store import queue
 from notifier.store.database import Transaction
 from notifier.store.journal import Stored
 from notifier.store.person import Person
@@ -90,8 +90,7 @@ async def _decide(tx: Transaction, again: Again, journal: int) -> Plan:
         await queue.replan(tx, merged, again.now)
     item_id = item.id if item else 0
     new = await queue.enqueue(tx, planned, journal, item_id, again.now)
-    if any(notification.medium is Medium.EMAIL for notification in new):
-        await counters.add(tx, [again.recipient.id], INSTANT_MAIL, again.now)
+    await count_mails(tx, again.recipient.id, new, again.now)
     ids = dict.fromkeys([*(found.id for found in reached), *(notification.id for notification in planned)])
     await write_decision(tx, received, again.recipient.id, verdict, item_id, tuple(ids), again=True)
     return planned

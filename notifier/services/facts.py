@@ -18,6 +18,8 @@ from notifier.model.event import Event, EventType, MessageSummary, Received
 from notifier.model.facts import Arrival, Facts, QuotaState, SignIn
 from notifier.model.instant import maybe_instant, micros
 from notifier.model.item import Cause, Item, QuotaLevel
+from notifier.model.notification import Notification
+from notifier.model.preference import Medium
 from notifier.model.recipient import Recipient
 from notifier.model.source import SourceRules
 from notifier.services.state_changes import Room
@@ -142,6 +144,12 @@ async def known_sign_ins(tx: Transaction, event: Event, person: bytes) -> tuple[
         return ()
     params = {"person": person, "network": network_of(event.client_ip), "admin": f"admin:{event.admin}"}
     return tuple(map(sign_in_of, await tx.rows("sign_in_read", params)))
+
+
+async def count_mails(tx: Transaction, person: bytes, new: Iterable[Notification], now: datetime) -> None:
+    """Counts a mail that is new among what one event made."""
+    if any(notification.medium is Medium.EMAIL for notification in new):
+        await counters.add(tx, [person], INSTANT_MAIL, now)
 
 
 async def instant_mails(tx: Transaction, person: bytes, now: datetime) -> int:

@@ -24,7 +24,7 @@ from notifier.web import history
 from notifier.web.body import answer, page, page_size, position, read_json
 from notifier.web.doors import Doors
 from notifier.web.language import reader
-from notifier.web.preferences import ANSWERED, recipient_of, revisions, tag, without_answer
+from notifier.web.preferences import ANSWERED, advised, recipient_of, revisions, tag, without_answer
 from notifier.web.problems import Refusal
 from notifier.web.route import CALLER, CURRENT, Caller, Gate, Route, doors_of
 
@@ -93,8 +93,8 @@ async def put_deployment(request: web.Request) -> web.Response:
         )
     log.info("deployment saved", rev=saved.rev, by=request[CALLER].by)
     found = warnings_for_all(document, doors.people.resolve(b"", 0), doors.now())
-    said = [{"path": advice.path, "text": advice.text} for advice in found]
-    return answer({**encode(saved.document, rev=saved.rev), ANSWERED: said}, headers={"ETag": tag(saved.rev)})
+    said = {**encode(saved.document, rev=saved.rev), ANSWERED: advised(found)}
+    return answer(said, headers={"ETag": tag(saved.rev)})
 
 
 def _event(doors: Doors, row: Journalled) -> dict[str, object]:

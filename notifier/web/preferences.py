@@ -7,7 +7,7 @@ a word; every save answers with what was saved and with warnings about wishes th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from notifier.engine.advice import warnings
+from notifier.engine.advice import Advice, warnings
 from notifier.engine.codec import Leaf, Record, choice, itself, text, words_of
 from notifier.engine.document import REASON_CHARS_MAX, USER, decode, encode, merge_patch, recall
 from notifier.engine.effective import effective_document
@@ -154,7 +154,12 @@ async def _write(request: web.Request, change: Change, over: Revisions) -> web.R
         document, rev = await _write_over(doors, caller, change, over)
     recipient = await recipient_of(doors, caller)
     found = warnings(document, recipient.effective, recipient, doors.now())
-    return _document(document, rev, warnings=[{"path": advice.path, "text": advice.text} for advice in found])
+    return _document(document, rev, warnings=advised(found))
+
+
+def advised(found: Iterable[Advice]) -> list[dict[str, str]]:
+    """What a save answers under `warnings`."""
+    return [{"path": advice.path, "text": advice.text} for advice in found]
 
 
 async def _count(doors: Doors, caller: Caller) -> None:

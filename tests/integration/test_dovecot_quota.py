@@ -92,7 +92,7 @@ def test_quota_crossings_and_refusals_are_reported(server: Dovecot, endpoint: Re
     for count, percent in enumerate((85, 11, 6), start=1):
         assert server.deliver("carol", _filler(percent)) == b""
         # mypy cannot infer a lambda's default, which keeps this round's count.
-        endpoint.wait_for(lambda count=count: len(endpoint.events("/quota")) == count)  # type: ignore[misc]
+        endpoint.wait_for(lambda count=count: len(endpoint.events("/quota")) == count)  # type: ignore[misc]  # as said above
     with session(server, "carol") as imap:
         imap.select("INBOX")
         assert imap.append("INBOX", "", "", _filler(85))[0] == "NO"

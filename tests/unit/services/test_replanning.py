@@ -21,6 +21,7 @@ from notifier.model.outcome import Accepted
 from notifier.services import planner, replanning
 from notifier.services.marking import Reach, begin
 from notifier.store.database import Params, Row, load
+from notifier.store.journal import Stored
 from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import PUSH, Pipeline, play
 
@@ -258,7 +259,12 @@ def test_many_people_share_one_step(tmp_path: Path) -> None:
         await line.database.transact(lambda tx: begin(tx, Reach.WAITING))
         parsed: list[int] = []
         plain = line.reparse
-        line.reparse = lambda stored: parsed.append(stored.journal) or plain(stored)  # type: ignore[func-returns-value]
+
+        def reparse(stored: Stored) -> Event:
+            parsed.append(stored.journal)
+            return plain(stored)
+
+        line.reparse = reparse
         line.dispatcher.people_changed()
         await line.dispatcher.step(line.now)
         assert (line.one("select count(*) from person where replan = 1"), parsed) == (5, []), "they are marked"

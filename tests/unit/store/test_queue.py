@@ -26,6 +26,7 @@ from notifier.services.taking_back import silence
 from notifier.store import collapse, queue
 from notifier.store.database import Transaction
 from notifier.store.history import History
+from notifier.store.journal import Stored
 from notifier.store.letters import Letters
 from tests.factories import ANN, NOON, event, summary
 from tests.pipeline import PUSH, MemoryChannel, Pipeline, phone_of, play
@@ -352,7 +353,12 @@ def test_planned_again_is_only_what_it_is_to_tell_of(tmp_path: Path) -> None:
         await _one_told_one_waiting(line)
         parsed: list[int] = []
         plain = line.reparse
-        line.reparse = lambda stored: parsed.append(stored.journal) or plain(stored)  # type: ignore[func-returns-value]
+
+        def reparse(stored: Stored) -> Event:
+            parsed.append(stored.journal)
+            return plain(stored)
+
+        line.reparse = reparse
         await line.wish(ANN, {"locale": "de"})
         await line.run(3)
         assert parsed == [2]

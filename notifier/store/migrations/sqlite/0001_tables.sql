@@ -246,6 +246,9 @@ create index receipt_notification on receipt(notification);
 -- The tries of which somebody knows what became: all others may have arrived, and one that is under way.
 create view answered(notification) as
 select notification from receipt where outcome not in ('unknown_outcome', 'lapsed');
+-- Those that were given up without knowing, and when.
+create view lost(notification, at) as
+select notification, at from receipt where outcome in ('unknown_outcome', 'lapsed');
 
 -- One row per event and person: what was decided and why. `deliveries`: the ids of its notifications, 16 bytes each.
 create table decision(

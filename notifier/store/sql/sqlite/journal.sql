@@ -5,9 +5,10 @@ on conflict(key) do update set until = excluded.until where event_key.until <= :
 returning key
 
 -- name: mailbox_report
--- Counts are the newest by modseq, else uidnext, else time (each the highest of all counts). A smaller
--- UIDVALIDITY is a late report of a mailbox that is no more, and so is any from before the deletion of the `former` one.
--- One that rises makes it another mailbox (`renewed`); created in the place of a deleted one it is empty. The last column: what was deleted is there again (`mailbox_again`).
+-- Counts are the newest by modseq, else uidnext, else time (each the highest of all counts). A smaller UIDVALIDITY is a late
+-- report of a mailbox that is no more, and so is any from before the deletion of the `former` one. One that rises makes it
+-- another mailbox (`renewed`); created in the place of a deleted one it is empty. The last column: what was deleted is
+-- there again (`mailbox_again`).
 insert into mailbox(store, owner, name, uidvalidity, swept, special, unseen, messages, uidnext, modseq, counted)
 values (:store, :owner, :name, :uidvalidity, :uidvalidity, :special, :unseen, :messages, :uidnext, :modseq,
   case when :unseen >= 0 or :messages >= 0 then :at else 0 end)

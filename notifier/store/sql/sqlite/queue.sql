@@ -138,8 +138,8 @@ select p.id from (
 where p.state = 0 limit 1
 
 -- name: queue_claim
--- `in (0, 1, 2)` is how SQLite recognises the partial index. `besides`: of what is
--- under way here, rows that nobody else may have.
+-- `in (0, 1, 2)` is how SQLite recognises the partial index. `besides`: of what is under way here, rows that nobody else
+-- may have.
 update notification set attempt = attempt + 1, state = 1, next_at = :lease where seq in (
   select seq from notification where route = :route and state in (0, 1, 2) and state <> 2 and next_at <= :now
     and seq not in (select value from json_each(:besides)) order by next_at limit :limit)
@@ -177,8 +177,7 @@ select n.seq, n.retracted, n.rev = p.rev and n.layer_rev = :layer_rev, p.rev, co
     where b.device = n.target and b.since > o.suspended_at), -1),
   n.attempt, case when n.attempt > 1
     then n.attempt - 1 > (select count(*) from answered a where a.notification = n.seq) else 0 end,
-  case when n.attempt > 1 then coalesce((select max(r.at) from receipt r
-    where r.notification = n.seq and r.outcome in ('unknown_outcome', 'lapsed')), n.created) else 0 end
+  case when n.attempt > 1 then coalesce((select max(o.at) from lost o where o.notification = n.seq), n.created) else 0 end
 from notification n left join person p on p.id = n.person
 where n.seq = :seq and n.attempt = :attempt and n.state = 1 and n.next_at > :now
 
